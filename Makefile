@@ -18,7 +18,8 @@ up: build ## the platform on 127.0.0.1:8080, data in .buildit/data
 	bin/buildit up
 
 demo: build ## connect examples/shop, push a commit, follow its run; the platform stays up
-	$(GO) run ./examples/demo
+	$(GO) build -o .buildit/demo/demo ./examples/demo
+	@.buildit/demo/demo
 
 test: tools lint ## every test, with what they need
 	$(GO) test -timeout 15m ./...
@@ -27,7 +28,7 @@ race: tools ## every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
 bench: build ## the figures of ARCHITECTURE.md, as a table
-	$(GO) run ./examples/bench
+	$(GO) run ./internal/bench
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target, FUZZTIME each
