@@ -131,12 +131,12 @@ func (i isPresent) holds(s *sight) (bool, error) {
 func (c comparison) holds(s *sight) (bool, error) {
 	v, err := c.variable.eval(s)
 	if err != nil {
-		return false, fmt.Errorf("Invalid path '%s': The choice state's condition path references an invalid value.", c.source) //nolint:staticcheck // the service's words
+		return false, saying("Invalid path '%s': The choice state's condition path references an invalid value.", c.source)
 	}
 	expected := c.expected
 	if c.path != nil {
 		if expected, err = c.path.eval(s); err != nil {
-			return false, fmt.Errorf("Invalid path '%s': The choice state's condition path references an invalid value.", c.pathText) //nolint:staticcheck // likewise
+			return false, saying("Invalid path '%s': The choice state's condition path references an invalid value.", c.pathText)
 		}
 	}
 	return c.test.compare(v, expected), nil

@@ -55,6 +55,13 @@ func (f failure) output() map[string]any {
 	return map[string]any{"Error": f.name, "Cause": f.cause}
 }
 
+// wording is an error in the words of the service, which begin and end as its do.
+type wording string
+
+func (w wording) Error() string { return string(w) }
+
+func saying(format string, args ...any) error { return wording(fmt.Sprintf(format, args...)) }
+
 // problem turns an error of the state's own fields into a failure, in the
 // service's words.
 func (t *Thread) problem(s *state, err error) failure {

@@ -1,7 +1,6 @@
 package asl
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -102,13 +101,13 @@ func (b bound) get(see *sight, whole bool) (float64, error) {
 		kind = "integer"
 	}
 	if err != nil || whole && f != math.Trunc(f) {
-		return 0, fmt.Errorf("The %sPath field refers to value %s which is not a valid %s: %s", b.field, quotedPlain(v), kind, b.text) //nolint:staticcheck // the service's words
+		return 0, saying("The %sPath field refers to value %s which is not a valid %s: %s", b.field, quotedPlain(v), kind, b.text)
 	}
 	if f < 0 && whole {
-		return 0, fmt.Errorf("%s must be a non-negative integer.", b.field) //nolint:staticcheck // likewise
+		return 0, saying("%s must be a non-negative integer.", b.field)
 	}
 	if f < 0 || !whole && f > 100 {
-		return 0, fmt.Errorf("%s must be between 0 and 100.", b.field) //nolint:staticcheck // likewise
+		return 0, saying("%s must be between 0 and 100.", b.field)
 	}
 	return f, nil
 }
@@ -171,7 +170,7 @@ func (m *mapping) items(r *Run, t *Thread, in any) ([]any, error) {
 	}
 	items, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf("Reference path %q must point to array.", source) //nolint:staticcheck // the service's words
+		return nil, saying("Reference path %q must point to array.", source)
 	}
 	return items, nil
 }

@@ -120,7 +120,7 @@ func (i *itemReader) parse(body string) ([]any, error) {
 		}
 		items, ok := v.([]any)
 		if !ok {
-			return nil, errors.New("Attempting to map over non-iterable node.") //nolint:staticcheck // the service's words
+			return nil, saying("Attempting to map over non-iterable node.")
 		}
 		return items, nil
 	}
@@ -140,7 +140,7 @@ func (i *itemReader) parseCSV(body string) ([]any, error) {
 	}
 	for n, h := range headers {
 		if slices.Contains(headers[:n], h) {
-			return nil, errors.New("CSV headers cannot contain duplicates.") //nolint:staticcheck // likewise
+			return nil, saying("CSV headers cannot contain duplicates.")
 		}
 	}
 	items := []any{}

@@ -67,5 +67,5 @@ func (r reference) putSteps(into, value any, steps []step) (any, error) {
 }
 
 func (r reference) mismatch(into any) error {
-	return fmt.Errorf("Unable to apply ReferencePath %s to input %s", r.source, text(into)) //nolint:staticcheck // the service's words
+	return saying("Unable to apply ReferencePath %s to input %s", r.source, text(into))
 }

@@ -1,7 +1,6 @@
 package asl
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +106,6 @@ func (w *task) call(t *Thread, payload any) Call {
 type scheduled struct {
 	payload            any
 	timeout, heartbeat int64
-	hasTimeout         bool
 	credentials        any
 }
 
@@ -150,7 +148,7 @@ func seconds(e expression, s *sight, field string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(unquoted(v), 10, 64)
 	if err != nil || n < 1 || n > maxSeconds {
-		return 0, fmt.Errorf("The %s field refers to value %s which is not a positive integer", field, quotedPlain(v)) //nolint:staticcheck // the service's words
+		return 0, saying("The %s field refers to value %s which is not a positive integer", field, quotedPlain(v))
 	}
 	return n, nil
 }

@@ -2,7 +2,6 @@ package asl
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -82,27 +81,27 @@ func (w *wait) end(r *Run, t *Thread, in any) (time.Time, error) {
 
 func (w *wait) count(v any, err error) (int64, error) {
 	if err != nil {
-		return 0, fmt.Errorf("The SecondsPath parameter does not reference an input value: %s", w.source) //nolint:staticcheck // the service's words
+		return 0, saying("The SecondsPath parameter does not reference an input value: %s", w.source)
 	}
 	seconds, err := strconv.ParseInt(unquoted(v), 10, 64)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("The SecondsPath parameter cannot be parsed as a long value: %s == %s", w.source, text(v)) //nolint:staticcheck // likewise
+		return 0, saying("The SecondsPath parameter cannot be parsed as a long value: %s == %s", w.source, text(v))
 	case seconds < 0:
-		return 0, fmt.Errorf("The SecondsPath parameter references a negative value: %s == %s", w.source, text(v)) //nolint:staticcheck // likewise
+		return 0, saying("The SecondsPath parameter references a negative value: %s == %s", w.source, text(v))
 	case seconds > maxSeconds:
-		return 0, fmt.Errorf("The SecondsPath parameter references a value above %d: %s == %s", maxSeconds, w.source, text(v)) //nolint:staticcheck // likewise
+		return 0, saying("The SecondsPath parameter references a value above %d: %s == %s", maxSeconds, w.source, text(v))
 	}
 	return seconds, nil
 }
 
 func (w *wait) stamp(v any, err error) (time.Time, error) {
 	if err != nil {
-		return time.Time{}, fmt.Errorf("The TimestampPath parameter does not reference an input value: %s", w.source) //nolint:staticcheck // likewise
+		return time.Time{}, saying("The TimestampPath parameter does not reference an input value: %s", w.source)
 	}
 	at, err := timestamp(unquoted(v))
 	if err != nil {
-		return time.Time{}, fmt.Errorf( //nolint:staticcheck // likewise
+		return time.Time{}, saying(
 			"The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: %s == %s",
 			w.source, unquoted(v))
 	}
