@@ -9,8 +9,12 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform/platformtest"
 )
 
-func TestTable(t *testing.T) {
-	platformtest.Table(t, func(t *testing.T) platformtest.Store { return openStore(t, t.TempDir(), &platformtest.AheadClock{}) })
+func TestTable(t *testing.T) { platformtest.Table(t, openEmpty) }
+
+func TestFeed(t *testing.T) { platformtest.Feed(t, openEmpty) }
+
+func openEmpty(t *testing.T) platformtest.Store {
+	return openStore(t, t.TempDir(), &platformtest.AheadClock{})
 }
 
 // openStore opens the table in a data folder, until the test ends or reopens it.

@@ -14,3 +14,5 @@ func openStore(*testing.T) platformtest.Store {
 }
 
 func TestTable(t *testing.T) { platformtest.Table(t, openStore) }
+
+func TestFeed(t *testing.T) { platformtest.Feed(t, openStore) }
