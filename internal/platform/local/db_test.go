@@ -216,8 +216,8 @@ func TestWritesShareACommit(t *testing.T) {
 	})
 }
 
-// A caller whose time is over while it waits is not written for.
-func TestWriteGivesUp(t *testing.T) {
+// A write that comes too late is told so.
+func TestWriteAfterClose(t *testing.T) {
 	t.Parallel()
 	db := openTestDB(t, t.TempDir())
 	if err := db.Close(); err != nil {
