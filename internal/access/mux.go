@@ -29,8 +29,15 @@ type Options struct {
 	// Origins are those of our own pages, where a gateway changes the host; none
 	// for the server that the browser sees.
 	Origins []string
-	// Version of BuildIt, for the API's description.
-	Version string
+	// Describe, if set, is told every route, and served as /api/openapi.json.
+	Describe Describer
+}
+
+// Describer makes the API's description: package openapi. It marshals to JSON.
+type Describer interface {
+	json.Marshaler
+	// Add describes a route; an error stops the start.
+	Add(Route) error
 }
 
 // Mux is the one way to a handler: it gives each request an id, finds out who
@@ -43,7 +50,6 @@ type Mux struct {
 	serve   *http.ServeMux
 	origins *http.CrossOriginProtection
 	limits  *limiter
-	doc     *description
 }
 
 // New makes a Mux with the routes of this package (routes.go). An error is a wrong
@@ -55,7 +61,6 @@ func New(o Options) (*Mux, error) {
 		serve:   http.NewServeMux(),
 		origins: http.NewCrossOriginProtection(),
 		limits:  newLimiter(o.Clock),
-		doc:     newDescription(o.Version),
 	}
 	for _, origin := range o.Origins {
 		if err := m.origins.AddTrustedOrigin(origin); err != nil {
@@ -84,12 +89,16 @@ func (m *Mux) register(route Route) (err error) {
 	if _, twice := m.routes[route.Pattern]; twice {
 		return errors.New("is registered twice")
 	}
-	defer func() { // how ServeMux and huma refuse a pattern, a name or a type
+	defer func() { // how ServeMux refuses a pattern
 		if refusal := recover(); refusal != nil {
 			err = fmt.Errorf("%v", refusal)
 		}
 	}()
-	m.doc.add(route)
+	if m.Describe != nil {
+		if err := m.Describe.Add(route); err != nil {
+			return err
+		}
+	}
 	m.serve.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) { m.handle(route, w, r) })
 	m.routes[route.Pattern] = route
 	m.order = append(m.order, route.Pattern)

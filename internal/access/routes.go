@@ -15,7 +15,7 @@ func (m *Mux) ownRoutes() []Route {
 			Pattern: "GET /api/openapi.json", Action: DescriptionRead,
 			Resource: Public("it describes the API and nobody's data"),
 			Summary:  "The API's description, OpenAPI 3.1",
-			Handle:   m.getOpenAPI,
+			Handle:   m.getDescription,
 		},
 		{
 			Pattern: "GET /api/v1/self", Action: SelfRead, Resource: Self(),
@@ -55,7 +55,12 @@ func (m *Mux) ownRoutes() []Route {
 	}
 }
 
-func (m *Mux) getOpenAPI(*http.Request, Caller) (any, error) { return m.doc.api, nil }
+func (m *Mux) getDescription(*http.Request, Caller) (any, error) {
+	if m.Describe == nil {
+		return nil, errAbsent
+	}
+	return m.Describe, nil
+}
 
 type self struct {
 	Org     string   `json:"org"`

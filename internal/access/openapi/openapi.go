@@ -1,7 +1,10 @@
-package access
+// Package openapi describes the API in OpenAPI 3.1. It is all that BuildIt uses of
+// huma: its operations and its schemas of Go types. Requests do not pass through
+// it, and the command line, which links the domains, does not link it.
+package openapi
 
 import (
-	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -11,15 +14,16 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
-// description is the API's OpenAPI 3.1 document, and all that we use of huma: its
-// operations and its schemas of Go types. Requests do not pass through it.
-type description struct{ api *huma.OpenAPI }
+// Document is the description of the routes that were added.
+type Document struct{ api *huma.OpenAPI }
 
-func newDescription(version string) *description {
-	return &description{&huma.OpenAPI{
+// New makes a document without routes. version is that of BuildIt.
+func New(version string) *Document {
+	return &Document{&huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info:    &huma.Info{Title: "BuildIt", Version: version},
 		Components: &huma.Components{
@@ -48,8 +52,17 @@ func schemaName(t reflect.Type, hint string) string {
 	return strings.ToUpper(home[:1]) + home[1:] + name
 }
 
-// add registers a route. It panics, as huma does, for types that have no schema.
-func (d *description) add(route Route) {
+// MarshalJSON is the document as it is served.
+func (d *Document) MarshalJSON() ([]byte, error) { return d.api.MarshalJSON() }
+
+// Add registers a route as an operation of huma. An error is a type that has no
+// schema, or a name that is taken.
+func (d *Document) Add(route access.Route) (err error) {
+	defer func() { // how huma refuses
+		if refusal := recover(); refusal != nil {
+			err = fmt.Errorf("openapi: %v", refusal)
+		}
+	}()
 	method, path, _ := strings.Cut(route.Pattern, " ")
 	path = strings.ReplaceAll(path, "...}", "}")
 	operation := &huma.Operation{
@@ -58,16 +71,17 @@ func (d *description) add(route Route) {
 		Tags:        []string{firstWord(string(route.Action))},
 		Parameters:  append(pathParameters(path), queryParameters(route.Query)...),
 		Responses:   d.responses(route),
-		Security:    security(route.Resource),
-		Extensions:  map[string]any{"x-action": route.Action, "x-resource": route.Resource.String()},
+		Security:    security(route.Resource.Proof()),
+		Extensions:  map[string]any{"x-action": string(route.Action), "x-resource": route.Resource.String()},
 	}
 	if route.In != nil {
 		operation.RequestBody = &huma.RequestBody{Required: true, Content: d.content("application/json", route.In, operation.OperationID+"-in")}
 	}
 	d.api.AddOperation(operation)
+	return nil
 }
 
-func (d *description) responses(route Route) map[string]*huma.Response {
+func (d *Document) responses(route access.Route) map[string]*huma.Response {
 	method, path, _ := strings.Cut(route.Pattern, " ")
 	status := route.Status
 	if status == 0 {
@@ -86,7 +100,7 @@ func (d *description) responses(route Route) map[string]*huma.Response {
 	}
 }
 
-func (d *description) content(kind string, value any, hint string) map[string]*huma.MediaType {
+func (d *Document) content(kind string, value any, hint string) map[string]*huma.MediaType {
 	schema := d.api.Components.Schemas.Schema(reflect.TypeOf(value), true, hint)
 	return map[string]*huma.MediaType{kind: {Schema: schema}}
 }
@@ -113,16 +127,11 @@ func queryParameters(query map[string]string) []*huma.Param {
 	return parameters
 }
 
-func security(res Resource) []map[string][]string {
-	switch res.kind {
-	case public:
+func security(proof string) []map[string][]string {
+	if proof == "" {
 		return []map[string][]string{}
-	case runner, runnerRenews:
-		return []map[string][]string{{"job": {}}}
-	case runnerHello:
-		return []map[string][]string{{"ticket": {}}}
 	}
-	return []map[string][]string{{"token": {}}}
+	return []map[string][]string{{proof: {}}}
 }
 
 // operationName is method and path in one word: get-runs-run.
@@ -136,37 +145,3 @@ func firstWord(action string) string {
 	word, _, _ := strings.Cut(action, ":")
 	return word
 }
-
-// String is the resource as the authorization matrix shows it.
-func (res Resource) String() string {
-	switch res.kind {
-	case inPath:
-		return res.name
-	case public:
-		return "public: " + res.name
-	}
-	return string(res.kind)
-}
-
-// Operation is one route, for the CLI's help and the authorization matrix.
-type Operation struct {
-	Method   string `json:"method"`
-	Path     string `json:"path"`
-	Action   Action `json:"action"`
-	Resource string `json:"resource"`
-	Summary  string `json:"summary"`
-}
-
-// Operations lists the routes, in the order of their registration.
-func (m *Mux) Operations() []Operation {
-	operations := make([]Operation, 0, len(m.order))
-	for _, pattern := range m.order {
-		route := m.routes[pattern]
-		method, path, _ := strings.Cut(pattern, " ")
-		operations = append(operations, Operation{method, path, route.Action, route.Resource.String(), route.Summary})
-	}
-	return operations
-}
-
-// OpenAPI is the document as JSON.
-func (m *Mux) OpenAPI() ([]byte, error) { return json.Marshal(m.doc.api) }
