@@ -1,6 +1,10 @@
 package platform
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // Org is a tenant. Every key starts with one: who was handed no Org can name no
 // row. A request gets it from access, which has verified the caller. Drivers
@@ -35,7 +39,8 @@ type (
 )
 
 // Partition names the rows of one kind under their parents. A part may hold any
-// bytes: join escapes the separator, so that no input can leave its segment.
+// bytes: join escapes the separator (and what is no UTF-8), so that no
+// input can leave its segment.
 func (o Org) Partition(kind string, parents ...string) Partition {
 	if o.id == "" {
 		return Partition{}
@@ -85,28 +90,70 @@ func (k RowKey) Parents() []string { return split(k.pk) }
 // drivers call it; a test holds them to that.
 func StoredKey(pk, sk string) RowKey { return RowKey{pk, sk} }
 
-var (
-	escape   = strings.NewReplacer("%", "%25", "#", "%23")
-	unescape = strings.NewReplacer("%25", "%", "%23", "#")
-)
-
 // join ends every part with #, so that a prefix made of whole parts never
 // matches the beginning of a longer part.
 func join(first string, rest ...string) string {
-	var b strings.Builder
-	b.WriteString(escape.Replace(first))
-	b.WriteByte('#')
+	size := len(first) + 1
 	for _, part := range rest {
-		b.WriteString(escape.Replace(part))
-		b.WriteByte('#')
+		size += len(part) + 1
 	}
-	return b.String()
+	b := appendPart(make([]byte, 0, size+8), first)
+	for _, part := range rest {
+		b = appendPart(b, part)
+	}
+	return string(b)
 }
+
+// appendPart escapes the separator, the escape itself, and bytes that are not
+// UTF-8, which no store of text can keep.
+func appendPart(b []byte, part string) []byte {
+	for i := 0; i < len(part); {
+		c := part[i]
+		if c < utf8.RuneSelf && c != '#' && c != '%' {
+			b = append(b, c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(part[i:])
+		if c == '#' || c == '%' || (r == utf8.RuneError && size == 1) {
+			b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			b = append(b, part[i:i+size]...)
+		}
+		i += size
+	}
+	return append(b, '#')
+}
+
+const hexDigits = "0123456789ABCDEF"
 
 func split(key string) []string {
 	parts := strings.Split(strings.TrimSuffix(key, "#"), "#")
-	for i := range parts {
-		parts[i] = unescape.Replace(parts[i])
+	for i, part := range parts {
+		if strings.Contains(part, "%") {
+			parts[i] = unescape(part)
+		}
 	}
 	return parts
+}
+
+// unescape undoes appendPart. What it has not written stays as it is.
+func unescape(part string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(part, "%")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		if len(after) >= 2 {
+			if c, err := strconv.ParseUint(after[:2], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				part = after[2:]
+				continue
+			}
+		}
+		b.WriteByte('%')
+		part = after
+	}
 }

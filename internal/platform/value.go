@@ -8,9 +8,10 @@ import (
 // Item is a row: its attributes by name. The attributes below are the port's own.
 //
 // A driver refuses an item above 300 KB, a nesting above 32, an empty attribute
-// name, a Number that is no decimal or has more than 38 digits, and an index or
-// expiry attribute that is empty or of another type (ErrTooLarge, ErrInvalid). It
-// keeps numbers normalised: 1.00 is 1.
+// name, a Text or name that is not UTF-8, a Number that is no decimal or has more
+// than 38 digits, and an index or expiry attribute that is empty or of another
+// type (ErrTooLarge, ErrInvalid). It keeps numbers normalised: 1.00 is 1. What is
+// given to a driver and what it returns is a copy: nobody shares an Item with it.
 //
 // Source: DynamoDB Developer Guide, limits and data types.
 type Item map[string]Value
@@ -18,6 +19,7 @@ type Item map[string]Value
 // Attributes with a meaning of their own.
 const (
 	KeyAttribute     = "pk"      // stands for the row itself in Absent and Present; never in an Item
+	SortAttribute    = "sk"      // the key's other half; never in an Item
 	ListPartition    = "gsi1pk"  // GSI1: what an organization has; both or neither
 	ListSort         = "gsi1sk"  //
 	DuePartition     = "gsi2pk"  // GSI2: due#<shard>, and the deadline; both or neither
@@ -117,6 +119,51 @@ func TextList(texts []string) List {
 		list[i] = Text(t)
 	}
 	return list
+}
+
+// Expired says whether the row's time has passed at now.
+func (i Item) Expired(now time.Time) bool {
+	_, expires := i[ExpiresAttribute]
+	return expires && i.Int(ExpiresAttribute) <= now.Unix()
+}
+
+// Clone is a copy that shares nothing with i. That of nil is nil.
+func (i Item) Clone() Item {
+	if i == nil {
+		return nil
+	}
+	copied := make(Item, len(i))
+	for name, v := range i {
+		copied[name] = cloneValue(v)
+	}
+	return copied
+}
+
+func cloneValue(v Value) Value {
+	switch v := v.(type) {
+	case Bytes:
+		return append(make(Bytes, 0, len(v)), v...)
+	case List:
+		copied := make(List, len(v))
+		for i := range v {
+			copied[i] = cloneValue(v[i])
+		}
+		return copied
+	case Map:
+		return Map(Item(v).Clone())
+	}
+	return v
+}
+
+// IndexKey is where the row stands in an index, if it does.
+func (i Item) IndexKey(index Index) (at IndexKey, ok bool) {
+	switch index {
+	case List1:
+		at = IndexKey{i.Text(ListPartition), i.Text(ListSort)}
+	case Due:
+		at = IndexKey{i.Text(DuePartition), i.Text(DueSort)}
+	}
+	return at, at.pk != ""
 }
 
 // InList adds the attributes that put a row into GSI1 and returns the item.
