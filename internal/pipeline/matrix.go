@@ -8,9 +8,9 @@ import (
 )
 
 // max-parallel is a gate of slots: a cell that is ready takes a free one in the
-// transaction that queues it, or is gated. A cell that has ended hands its slot to
-// the first gated cell, in file order, or gives it back and looks once more: a
-// cell that was gated in between has seen the slot taken, or is seen now.
+// transaction that queues it, or is gated. A cell that has ended frees its slot and
+// then looks for gated cells, in file order. A cell that is gated looks for a slot
+// once more: it finds the one that was freed meanwhile, or is found itself.
 
 const reasonMaxParallel = "max-parallel"
 
