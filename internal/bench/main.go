@@ -41,9 +41,6 @@ type bench struct {
 var figures = []figure{
 	{"run", localRaces},
 	{"table", goBenchmarks},
-	{"server", serverFigures},
-	{"webhooks", webhookFigures},
-	{"log", logFigures},
 }
 
 func main() {
