@@ -30,6 +30,8 @@ const applicationID = 0x42494c44 // "BILD"
 var schema = slices.Concat(
 	tableSchema,
 	feedSchema,
+	queueSchema,
+	timerSchema,
 )
 
 // connectionPragmas are of every connection. Readers never wait for the writer
