@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/system"
 )
 
 // Table keeps rows in memory, and feeds their changes to consumers. One lock
@@ -38,7 +39,7 @@ const expiredKept = 48 * time.Hour
 // NewTable returns an empty table. A nil clock is real time.
 func NewTable(clock platform.Clock) *Table {
 	if clock == nil {
-		clock = wallClock{}
+		clock = system.Clock{}
 	}
 	t := &Table{
 		clock:  clock,
