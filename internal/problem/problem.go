@@ -99,25 +99,30 @@ func (k Kind) TypeURI() string { return "/problems/" + k.Type }
 // the request id, the log gets the cause. No handler chooses a status code.
 func Write(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	id := w.Header().Get("X-Request-Id") // access.Mux sets it on every answer
+	doc := Describe(err, id)
 	var p *Error
 	if !errors.As(err, &p) {
-		p = &Error{Kind: internal, Detail: "Quote request " + id + " when you ask for help."}
 		log.ErrorContext(r.Context(), "internal error", "request", id, "err", err)
 	} else if p.Err != nil {
 		log.InfoContext(r.Context(), "refused", "request", id, "type", p.Kind.Type, "err", p.Err)
 	}
-	p.write(w, id, log)
-}
-
-func (e *Error) write(w http.ResponseWriter, id string, log *slog.Logger) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	if p != nil && p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}
-	w.WriteHeader(e.Kind.Status)
-	doc := Document{e.Kind.TypeURI(), e.Kind.Title, e.Kind.Status, e.Detail, e.At, id}
+	w.WriteHeader(doc.Status)
 	if err := json.NewEncoder(w).Encode(doc); err != nil {
 		log.Info("answer not written", "request", id, "err", err) // the caller hung up
 	}
+}
+
+// Describe is err as it travels, for where it is no answer of its own: in a frame
+// of a stream. request is the id of the request that led to it.
+func Describe(err error, request string) Document {
+	var p *Error
+	if !errors.As(err, &p) {
+		p = &Error{Kind: internal, Detail: "Quote request " + request + " when you ask for help."}
+	}
+	return Document{p.Kind.TypeURI(), p.Kind.Title, p.Kind.Status, p.Detail, p.At, request}
 }

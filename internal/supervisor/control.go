@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/buildit-dev/buildit/internal/logs"
 )
 
 // Control is the platform as a supervisor sees it. Over HTTP it is the protocol
@@ -82,8 +84,9 @@ type Job struct {
 	Idle     time.Duration `json:"idle"`  // 0 is off
 	Grace    time.Duration `json:"grace"` // between SIGTERM and SIGKILL
 	Beat     time.Duration `json:"beat"`
-	LogKeep  int64         `json:"log_keep"`  // bytes kept; then the last 64 MiB, with a gap
-	LogLimit int64         `json:"log_limit"` // bytes of output at which the stage ends
+	Live     time.Duration `json:"live,omitempty"` // the longest that a byte of a watched log waits; 0 is 1 s. Unwatched: 5 times that
+	LogKeep  int64         `json:"log_keep"`       // bytes kept; then the last 64 MiB, with a gap
+	LogLimit int64         `json:"log_limit"`      // bytes of output at which the stage ends
 	Notices  []Notice      `json:"notices,omitempty"`
 }
 
@@ -120,19 +123,9 @@ type ArtifactUse struct {
 	Optional bool     `json:"optional,omitempty"`
 }
 
-// LogPart is a piece of the log of an attempt: numbered bytes, after masking. Live
-// parts come first and carry text; a sealed chunk is an object, and its part only
-// says so. The supervisor repeats a part until it is stored; one that comes twice
-// is stored once.
-type LogPart struct {
-	Segment int       `json:"segment"` // from 0, without gaps
-	Line    int64     `json:"line"`    // number of its first line, from 1
-	Lines   int64     `json:"lines"`   // line ends in it
-	Offset  int64     `json:"offset"`  // of its first byte in the stream
-	At      time.Time `json:"at"`
-	Text    []byte    `json:"text,omitempty"`
-	Final   bool      `json:"final,omitempty"` // the last part of the attempt
-}
+// LogPart is a piece of the log of an attempt, see package logs. The supervisor
+// repeats a part until it is stored; one that comes twice is stored once.
+type LogPart = logs.Part
 
 // Beat is a sign of life.
 type Beat struct {

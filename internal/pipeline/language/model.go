@@ -27,6 +27,11 @@ type Pipeline struct {
 	Concurrency *Concurrency
 	Stages      []*Stage // in file order, templates, defaults and includes resolved
 	Notify      []Notify
+	// Nodes are the names of the top-level nodes that the file uses, each with its
+	// first place, so that who runs the pipeline can refuse what it cannot do.
+	Nodes map[string]Pos
+	// Missing are the top-level nodes that this version cannot run; see Lacks.
+	Missing []Missing
 }
 
 // Event is an `on` node.
@@ -123,8 +128,11 @@ type Stage struct {
 	Concurrency  *Concurrency
 	Runner       Runner
 	Checkout     Checkout
+	// Nodes are the names of the children that make this stage (its own, its
+	// template's, of defaults), each with its first place.
+	Nodes map[string]Pos
 	// Missing are the nodes that this version cannot run yet; starting a run that
-	// has one is refused with code not-available at its position.
+	// has one is refused with code not-available at its position. See Lacks.
 	Missing []Missing
 }
 

@@ -1,0 +1,69 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"github.com/buildit-dev/buildit/internal/pipeline/language"
+	"github.com/buildit-dev/buildit/internal/problem"
+)
+
+// available refuses a file that asks for what this version cannot do: a run does
+// what its file says, or does not start.
+func available(p *language.Pipeline, stages []*language.Stage, opt Options) error {
+	var places []problem.Place
+	missing := func(pos language.Pos, node string) {
+		places = append(places, problem.Place{
+			File: pos.File, Line: pos.Line, Column: pos.Column, Code: "not-available",
+			Detail: node + " is part of the language but not built yet",
+			Help:   "remove it; the file would not do what it says",
+		})
+	}
+	if p.Concurrency != nil && !opt.Local { // a local run holds its folder's lock: it is the only one
+		missing(p.Concurrency.Pos, "concurrency")
+	}
+	for _, s := range stages {
+		missingOf(s, opt, missing)
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	detail := fmt.Sprintf("%s:%d:%d: %s.", places[0].File, places[0].Line, places[0].Column, places[0].Detail)
+	if len(places) > 1 {
+		detail = fmt.Sprintf("%s And %d more.", detail, len(places)-1)
+	}
+	return &problem.Error{Kind: problem.NotAvailable, Detail: detail, At: places}
+}
+
+// missingOf reports what of one stage is not built yet, in the order of its fields.
+func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string)) {
+	for _, m := range s.Missing {
+		missing(m.Pos, m.Node)
+	}
+	if opt.Local && deploys(s) {
+		return // shown and skipped, whatever it holds
+	}
+	for _, service := range s.Services {
+		missing(service.Pos, "service")
+	}
+	for _, cache := range s.Caches {
+		missing(cache.Pos, "cache")
+	}
+	for _, report := range s.Reports {
+		missing(report.Pos, "report")
+	}
+	if s.Approval != nil && !opt.Approve {
+		missing(s.Approval.Pos, "approval")
+	}
+	if s.Environment != nil {
+		missing(s.Environment.Pos, "environment")
+	}
+	if s.Concurrency != nil && !opt.Local {
+		missing(s.Concurrency.Pos, "concurrency")
+	}
+	if s.Component != "" {
+		missing(s.Pos, "component")
+	}
+	if c := s.Runner.Class; c != "" && c != "auto" && c != "process" {
+		missing(s.Pos, fmt.Sprintf("runner %q", c))
+	}
+}

@@ -1,0 +1,239 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/buildit-dev/buildit/internal/platform"
+)
+
+// openRunState is the first state of a run: it stores the token that the run's
+// end completes, and starts what waits for nothing. Called again, with another
+// token, it replaces the token and starts what has not started.
+func (s *Service) openRunState(ctx context.Context, r ref, token string) error {
+	if err := s.storeRunToken(ctx, r, token, Running); err != nil {
+		return err
+	}
+	for i, n := range r.graph.Nodes {
+		if n.Kind != Cell {
+			continue
+		}
+		var err error
+		switch {
+		case n.Skip != "":
+			err = s.settle(ctx, r, i)
+		case n.Waits == 0:
+			err = s.advance(ctx, r, i)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.wakeIfEnded(ctx, r)
+}
+
+// storeRunToken keeps the token in the run's row, on condition of its status.
+func (s *Service) storeRunToken(ctx context.Context, r ref, token string, status Status) error {
+	wrapped, err := s.wrap(ctx, token, string(r.run))
+	if err != nil {
+		return err
+	}
+	_, err = s.home.Table.Write(ctx, platform.Update{
+		Key: runRow(r.org, r.run), Set: platform.Item{"token": platform.Bytes(wrapped)},
+		If: platform.Equal{Attribute: "status", Value: platform.Text(status)},
+	})
+	if lost(err) {
+		return errNotRunning
+	}
+	return err
+}
+
+// wakeIfEnded completes the run's token where its end was settled before the token
+// was stored.
+func (s *Service) wakeIfEnded(ctx context.Context, r ref) error {
+	end, err := s.stage(ctx, r, endKey)
+	if err != nil || !end.Status.Final() {
+		return err
+	}
+	return s.wakeRun(ctx, r)
+}
+
+// cancelStages is where a run goes that is canceled or out of time: what has not
+// started ends at once, the tasks of the others are told to stop.
+func (s *Service) cancelStages(ctx context.Context, r ref) error {
+	run, err := s.run(ctx, r.org, r.run)
+	if err != nil {
+		return err
+	}
+	if run.Status == Running { // nobody asked for it: the timeout of its state brought us here
+		run, _, err = s.moveRun(ctx, r, run, Canceling, change{reason: "timeout", why: "the run took longer than it may"})
+		if lost(err) {
+			run, err = s.run(ctx, r.org, r.run)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if run.Status != Canceling {
+		return nil
+	}
+	for i, n := range r.graph.Nodes {
+		if n.Kind == Cell {
+			if err := s.cancelStage(ctx, r, i, run.Reason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// awaitEnd waits, under a second token, until the stages of a canceled run are over.
+func (s *Service) awaitEnd(ctx context.Context, r ref, token string) error {
+	if err := s.storeRunToken(ctx, r, token, Canceling); err != nil {
+		return err
+	}
+	return s.wakeIfEnded(ctx, r)
+}
+
+// closeRun is the last state: the run becomes what its stages became. With force
+// stages that nobody could end are errored first.
+func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
+	run, err := s.run(ctx, r.org, r.run)
+	if err != nil || run.Status.Final() {
+		return err
+	}
+	rows, err := s.rows(ctx, r.org, r.run, "stage")
+	if err != nil {
+		return err
+	}
+	var statuses []StageStatus
+	for _, row := range rows {
+		st := stageOf(row.Item)
+		if st.kind != Cell {
+			continue
+		}
+		if !st.Status.Final() {
+			if !force {
+				return fmt.Errorf("run %s cannot end: stage %s is %s", r.run, st.Name, st.Status)
+			}
+			if err := s.abandon(ctx, r, st); err != nil {
+				return err
+			}
+			st.Status = StageErrored
+		}
+		statuses = append(statuses, st.Status)
+	}
+	status, c := Result(statuses), change{}
+	if run.Status == Canceling {
+		status, c = endOfCancel(run.Reason), change{reason: run.Reason}
+	}
+	_, _, err = s.moveRun(ctx, r, run, status, c)
+	if lost(err) {
+		return s.closeRun(ctx, r, force) // it was canceled in this moment: decide anew
+	}
+	return err
+}
+
+// abandon errors a stage whose task nobody could end.
+func (s *Service) abandon(ctx context.Context, r ref, st Stage) error {
+	to := StageErrored
+	_, _, err := s.move(ctx, r, st, to, change{reason: "heartbeat-lost", why: "its task could not be ended"})
+	if lost(err) {
+		return fmt.Errorf("stage %s has just moved on: %w", st.Name, platform.ErrConflict)
+	}
+	return err
+}
+
+// endOfCancel is what a canceled run ends as, by its cause.
+func endOfCancel(cause string) Status {
+	switch cause {
+	case "timeout":
+		return TimedOut
+	case "repository-gone":
+		return Errored
+	}
+	return Canceled
+}
+
+// Cancel ends a run: at once where nothing runs yet, else by telling its stages.
+// A run that is final already is a Conflict; one that is canceling stays so.
+func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause, why string) (Run, error) {
+	r, run, err := s.openRun(ctx, org, id)
+	if err != nil {
+		return Run{}, asNotFound(err, id)
+	}
+	to, c := Canceled, change{reason: cause, why: why}
+	switch run.Status {
+	case Canceling:
+		return run, nil
+	case Running:
+		to, c.follow = Canceling, []string{boxCancel}
+	}
+	next, boxes, err := s.moveRun(ctx, r, run, to, c)
+	if lost(err) {
+		return s.Cancel(ctx, org, id, cause, why)
+	}
+	if err != nil {
+		return Run{}, err
+	}
+	if err := s.carryOut(ctx, r, boxes); err != nil {
+		s.log.ErrorContext(ctx, "cancel is late", "org", org.ID(), "run", id, "err", err) // the outbox repeats it
+	}
+	return next, nil
+}
+
+// cancelStage ends a stage that has not begun, and tells the task of one that has.
+func (s *Service) cancelStage(ctx context.Context, r ref, node int, cause string) error {
+	for {
+		st, err := s.stage(ctx, r, r.graph.Nodes[node].Key)
+		if err != nil {
+			return err
+		}
+		to, follow := StageCanceled, []string{boxSettle}
+		switch st.Status {
+		case StageBlocked, StageGated:
+		case StageQueued:
+			follow = append(follow, boxStop) // its execution waits for a start that must not come
+		case StageStarting, StageRunning, StageFinishing:
+			to, follow = StageCanceling, []string{boxStop}
+		default:
+			return nil // it has ended, or is about to
+		}
+		err = s.step(ctx, r, st, to, change{
+			reason: "canceled", why: cause, set: platform.Item{"cause": platform.Text(cause)}, follow: follow,
+		})
+		if !lost(err) {
+			return err
+		}
+	}
+}
+
+// stopTask stops the task of an attempt; where there is none, or the stage is over,
+// it ends the wait of its execution.
+func (s *Service) stopTask(ctx context.Context, r ref, key StageKey, attempt int) error {
+	item, err := s.home.Table.Get(ctx, attemptRow(r.org, r.run, key, attempt))
+	if errors.Is(err, platform.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if task := item.Text("task"); task != "" {
+		if err := s.home.Tasks.Stop(ctx, task, defaultGrace); err != nil {
+			return fmt.Errorf("stop task %s: %w", task, err)
+		}
+	}
+	st, err := s.stage(ctx, r, key)
+	if err != nil || !st.Status.Final() {
+		return err
+	}
+	token, err := s.attemptToken(ctx, r, key, attempt)
+	if token == "" || err != nil {
+		return err
+	}
+	if err := s.home.Flow.Fail(ctx, token, "Canceled", st.Why); !gone(err) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package language
+
+import (
+	"fmt"
+	"strings"
+)
+
+// defaultEvents are those of a file without `on`: one commit runs once, since the
+// pull request of a branch here is covered by the push of that branch.
+var defaultEvents = []Event{{Kind: "push"}, {Kind: "pull-request", Forks: "no-secrets"}, {Kind: "manual"}}
+
+// Triggers are the events that make runs: those written, or the default ones.
+func (p *Pipeline) Triggers() []Event {
+	if len(p.Events) == 0 {
+		return defaultEvents
+	}
+	return p.Events
+}
+
+// Matches says whether an event of this kind, with these facts, makes a run, by
+// the pipeline's `on` nodes (or the default events), and if not, why. A manual
+// start always does.
+func (p *Pipeline) Matches(facts Facts) (bool, string) {
+	if facts.Event == "manual" {
+		return true, ""
+	}
+	if len(p.Events) == 0 && facts.Event == "pull-request" && !facts.Fork {
+		return false, "the push of its branch runs this pipeline (there is no on \"pull-request\")"
+	}
+	why := fmt.Sprintf("the pipeline has no on %q", facts.Event)
+	for _, event := range p.Triggers() {
+		if event.Kind != facts.Event {
+			continue
+		}
+		if why = event.refuses(facts); why == "" {
+			return true, ""
+		}
+	}
+	return false, why
+}
+
+// refuses is why the event does not match, or "".
+func (e Event) refuses(facts Facts) string {
+	switch e.Kind {
+	case "pull-request":
+		if why := e.refusesPullRequest(facts); why != "" {
+			return why
+		}
+		if len(e.Branches) > 0 && !matchPatterns(e.Branches, facts.Base) {
+			return fmt.Sprintf("base branch %s is not of %s", facts.Base, strings.Join(e.Branches, ", "))
+		}
+	case "tag":
+		if len(e.Tags) > 0 && !matchPatterns(e.Tags, facts.Tag) {
+			return fmt.Sprintf("tag %s is not of %s", facts.Tag, strings.Join(e.Tags, ", "))
+		}
+	case "schedule":
+		if e.Branch != "" && facts.Branch != "" && e.Branch != facts.Branch {
+			return fmt.Sprintf("the schedule runs branch %s", e.Branch)
+		}
+	default:
+		if len(e.Branches) > 0 && !matchPatterns(e.Branches, facts.Branch) {
+			return fmt.Sprintf("branch %s is not of %s", facts.Branch, strings.Join(e.Branches, ", "))
+		}
+	}
+	return e.refusesFiles(facts)
+}
+
+func (e Event) refusesPullRequest(facts Facts) string {
+	switch {
+	case facts.Fork && e.Forks == "never":
+		return "not run for forks"
+	case facts.Draft && e.Draft == "skip":
+		return "not run for drafts"
+	case facts.Action != "" && !e.wantsType(facts.Action):
+		return fmt.Sprintf("not run when a pull request is %s", facts.Action)
+	}
+	return ""
+}
+
+func (e Event) wantsType(action string) bool {
+	if len(e.Types) == 0 {
+		return action != "closed"
+	}
+	for _, t := range e.Types {
+		if t == action {
+			return true
+		}
+	}
+	return false
+}
+
+// refusesFiles applies the path filters. Unknown files match everything.
+func (e Event) refusesFiles(facts Facts) string {
+	if !facts.FilesKnown {
+		return ""
+	}
+	if len(e.Paths) > 0 && !matchFiles(e.Paths, facts.Changed) {
+		return "no changed file matches " + strings.Join(e.Paths, ", ")
+	}
+	if len(e.PathsIgnore) > 0 && countFiles(e.PathsIgnore, facts.Changed) == len(facts.Changed) {
+		return "every changed file matches paths-ignore " + strings.Join(e.PathsIgnore, ", ")
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/buildit-dev/buildit/internal/platform"
+)
+
+// change is what a step brings with it besides the new status.
+type change struct {
+	set    platform.Item
+	reason string
+	why    string
+	if_    platform.Condition // beyond status, attempt and version
+	follow []string           // kinds of outbox rows
+	with   []platform.Action  // more rows of the same transaction
+}
+
+// box is an outbox row: what must follow a step, written in its transaction,
+// carried out at once, and again by the feed's consumer and the sweeper until done.
+type box struct {
+	row     platform.RowKey
+	kind    string
+	key     StageKey
+	attempt int
+}
+
+// The kinds of outbox rows.
+const (
+	boxStart   = "start"    // begin the execution of an attempt
+	boxSettle  = "settle"   // tell the dependents of a stage that has ended
+	boxWake    = "wake"     // complete the token of an attempt that has reported
+	boxWakeRun = "wake-run" // complete the token of a run whose end is settled
+	boxOpen    = "open"     // begin the execution of a run
+	boxCancel  = "cancel"   // fail the token of a run that is canceled
+	boxStop    = "stop"     // stop the task of a stage that is canceled
+)
+
+// outboxDue is how long an outbox row waits before the sweeper looks at it.
+const outboxDue = 15 * time.Second
+
+func (s *Service) boxPut(r ref, kind string, key StageKey, attempt int, version int64) (box, platform.Put) {
+	b := box{outboxRow(r.org, r.run, kind, key, version), kind, key, attempt}
+	item := platform.Item{
+		"kind": platform.Text(kind), "key": platform.Text(key), "attempt": platform.Int(attempt),
+		"org": platform.Text(r.org.ID()), "run": platform.Text(r.run), "graph": platform.Text(r.digest),
+	}.DueAt(dueKey(r.run, s.home.Clock.Now().Add(outboxDue)))
+	return b, platform.Put{Key: b.row, Item: item}
+}
+
+// move takes one step of a stage: row, event and what must follow, in one
+// transaction, on condition that the row is as st says. It fails with
+// platform.ErrConditionFailed where another writer was faster.
+func (s *Service) move(ctx context.Context, r ref, st Stage, to StageStatus, c change) (Stage, []box, error) {
+	check := st.Status.To
+	if node := r.graph.Nodes[r.graph.byKey[st.Key]]; node.Kind != Cell || len(r.graph.spec(r.graph.byKey[st.Key]).Run) == 0 {
+		check = st.Status.nodeTo
+	}
+	if err := check(to); err != nil {
+		return st, nil, err
+	}
+	now := s.home.Clock.Now()
+	next := st
+	next.Status, next.Reason, next.Why, next.version = to, c.reason, c.why, st.version+1
+	set := platform.Item{
+		"status": platform.Text(to), "reason": platform.Text(c.reason), "why": platform.Text(c.why),
+		"version": platform.Int(next.version),
+	}
+	for name, value := range c.set {
+		set[name] = value
+	}
+	update := platform.Update{Key: stageRow(r.org, r.run, st.Key), Set: set, If: platform.All{
+		platform.Equal{Attribute: "status", Value: platform.Text(st.Status)},
+		platform.Equal{Attribute: "version", Value: platform.Int(st.version)},
+		platform.Equal{Attribute: "attempt", Value: platform.Int(st.Attempt)},
+	}}
+	if c.if_ != nil {
+		update.If = append(update.If.(platform.All), c.if_)
+	}
+	if n, changed := set["attempt"].(platform.Number); changed {
+		next.Attempt = int(platform.Item{"n": n}.Int("n"))
+	}
+	s.stamp(&next, set, r, to, now)
+	if to.Final() {
+		update.Remove = []string{platform.DuePartition, platform.DueSort}
+	} else if until := s.deadline(r, next, to); until > 0 {
+		set.DueAt(dueKey(r.run, now.Add(until)))
+	}
+	actions := append([]platform.Action{update, stageEvent(r, next, st.Status, now)}, c.with...)
+	var boxes []box
+	for _, kind := range c.follow {
+		b, put := s.boxPut(r, kind, st.Key, next.Attempt, next.version)
+		boxes, actions = append(boxes, b), append(actions, put)
+	}
+	if err := s.transact(ctx, actions...); err != nil {
+		return st, nil, err
+	}
+	if s.observe != nil && next.kind == Cell {
+		s.observe.StageChanged(r.run, next)
+	}
+	return next, boxes, nil
+}
+
+// stamp notes when the stage became ready, started and ended.
+func (s *Service) stamp(next *Stage, set platform.Item, r ref, to StageStatus, now time.Time) {
+	switch {
+	case to == StageQueued && next.Ready.IsZero():
+		next.Ready = now
+		set["ready"] = platform.Stamp(now)
+	case to == StageRunning && next.Started.IsZero():
+		next.Started = now
+		set["started"] = platform.Stamp(now)
+	case to.Final():
+		next.Ended = now
+		set["ended"] = platform.Stamp(now)
+	}
+	if code, has := set["exit"].(platform.Number); has {
+		n := int(platform.Item{"n": code}.Int("n"))
+		next.Exit = &n
+	}
+	if outputs, has := set["outputs"].(platform.Map); has {
+		next.Outputs = textMap(platform.Item{"outputs": outputs}, "outputs")
+	}
+}
+
+// deadline is when the sweeper looks at a stage of this status; 0 for those that
+// the deadline of their run covers.
+func (s *Service) deadline(r ref, st Stage, to StageStatus) time.Duration {
+	switch to {
+	case StageBlocked, StageGated:
+		return 0
+	case StageRunning:
+		spec := r.graph.spec(r.graph.byKey[st.Key])
+		return orDefault(spec.Timeout, defaultStage) + defaultGrace + finishDeadline
+	case StageCanceling:
+		return defaultGrace + cancelDeadline
+	}
+	return stageRules[to].deadline
+}
+
+func stageEvent(r ref, st Stage, from StageStatus, now time.Time) platform.Put {
+	return platform.Put{
+		Key: eventRow(r.org, r.run, "stage-"+string(st.Key), st.version),
+		Item: platform.Item{
+			"entity": platform.Text("stage"), "key": platform.Text(st.Key), "name": platform.Text(st.Name),
+			"from": platform.Text(from), "status": platform.Text(st.Status), "reason": platform.Text(st.Reason),
+			"why": platform.Text(st.Why), "attempt": platform.Int(st.Attempt),
+			"version": platform.Int(st.version), "at": platform.Stamp(now),
+		},
+	}
+}
+
+// moveRun takes one step of a run, as move does of a stage.
+func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c change) (Run, []box, error) {
+	if err := run.Status.To(to); err != nil {
+		return run, nil, err
+	}
+	now := s.home.Clock.Now()
+	next := run
+	next.Status, next.Reason, next.version = to, c.reason, run.version+1
+	set := platform.Item{
+		"status": platform.Text(to), "reason": platform.Text(c.reason), "version": platform.Int(next.version),
+	}
+	if c.why != "" {
+		next.Why = c.why
+		set["why"] = platform.Text(c.why)
+	}
+	for name, value := range c.set {
+		set[name] = value
+	}
+	update := platform.Update{Key: runRow(r.org, r.run), Set: set, If: platform.All{
+		platform.Equal{Attribute: "status", Value: platform.Text(run.Status)},
+		platform.Equal{Attribute: "version", Value: platform.Int(run.version)},
+	}}
+	switch {
+	case to.Final():
+		next.Ended = now
+		set["ended"] = platform.Stamp(now)
+		update.Remove = []string{platform.DuePartition, platform.DueSort, "token"}
+	case to == Running:
+		next.Started = now
+		set["started"] = platform.Stamp(now)
+		set.DueAt(dueKey(r.run, now.Add(runTimeout(r.graph)+rules[Canceling].deadline)))
+	default:
+		set.DueAt(dueKey(r.run, now.Add(rules[to].deadline)))
+	}
+	event := platform.Put{
+		Key: eventRow(r.org, r.run, "run", next.version),
+		Item: platform.Item{
+			"entity": platform.Text("run"), "from": platform.Text(run.Status), "status": platform.Text(to),
+			"reason": platform.Text(c.reason), "why": platform.Text(next.Why),
+			"version": platform.Int(next.version), "at": platform.Stamp(now),
+		},
+	}
+	actions := append([]platform.Action{update, event}, c.with...)
+	var boxes []box
+	for _, kind := range c.follow {
+		if digest, named := set["graph"].(platform.Text); named {
+			r.digest = string(digest)
+		}
+		b, put := s.boxPut(r, kind, "run", next.Attempt, next.version)
+		boxes, actions = append(boxes, b), append(actions, put)
+	}
+	if err := s.transact(ctx, actions...); err != nil {
+		return run, nil, fmt.Errorf("run %s, %s to %s: %w", r.run, run.Status, to, err)
+	}
+	if s.observe != nil {
+		s.observe.RunChanged(next)
+	}
+	return next, boxes, nil
+}
+
+// defaultRun is the timeout of a run whose file gives none.
+const defaultRun = 24 * time.Hour
+
+func runTimeout(g *Graph) time.Duration {
+	if g == nil {
+		return defaultRun
+	}
+	return orDefault(g.Timeout, defaultRun)
+}

@@ -1,0 +1,108 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"syscall"
+	"unicode/utf8"
+)
+
+// maxAssignments limits $BUILDIT_OUTPUT and $BUILDIT_ENV, in bytes.
+const maxAssignments = 64 << 10
+
+// assignment is a NAME with its value.
+type assignment struct{ name, value string }
+
+// readAssignments reads a file that commands may have written; none is no error.
+// Commands may also have made it a link, a device, a pipe or endless: it is opened
+// without following or waiting, and its size is looked at first.
+func readAssignments(path string) ([]assignment, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case errors.Is(err, syscall.ELOOP):
+		return nil, errors.New("it is a link; write to the file itself")
+	case err != nil:
+		return nil, err
+	}
+	text, err := readRegular(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	return parseAssignments(text)
+}
+
+func readRegular(file *os.File) ([]byte, error) {
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file any more")
+	case info.Size() > maxAssignments:
+		return nil, fmt.Errorf("it has %d bytes; %d are allowed", info.Size(), maxAssignments)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxAssignments+1))
+	if err == nil && len(text) > maxAssignments {
+		err = fmt.Errorf("it has over %d bytes, the limit", maxAssignments)
+	}
+	return text, err
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+
+// parseAssignments reads lines NAME=value, or NAME<<WORD, lines, WORD. Of a name
+// that comes twice the last value counts, as in a shell.
+func parseAssignments(text []byte) ([]assignment, error) {
+	var list []assignment
+	lines := bytes.Split(text, []byte{'\n'})
+	for i := 0; i < len(lines); i++ {
+		line := bytes.TrimSuffix(lines[i], []byte{'\r'})
+		switch {
+		case len(line) == 0:
+			continue
+		case !utf8.Valid(line):
+			return nil, fmt.Errorf("line %d is not valid UTF-8", i+1)
+		}
+		name, value, ok := bytes.Cut(line, []byte{'='})
+		if before, word, here := bytes.Cut(line, []byte("<<")); here && (!ok || len(before) < len(name)) {
+			end := closing(lines, i+1, word)
+			if end < 0 {
+				return nil, fmt.Errorf("line %d: the word %q that ends the value never comes", i+1, word)
+			}
+			name, value, ok = before, bytes.Join(lines[i+1:end], []byte{'\n'}), true
+			if !utf8.Valid(value) {
+				return nil, fmt.Errorf("line %d: the value is not valid UTF-8", i+2)
+			}
+			i = end
+		}
+		if !ok || !variable.Match(name) {
+			return nil, fmt.Errorf("line %d: %q is not NAME=value", i+1, shorten(line))
+		}
+		list = append(list, assignment{string(name), string(value)})
+	}
+	return list, nil
+}
+
+// closing is the line from i on that is word alone, -1 for none.
+func closing(lines [][]byte, i int, word []byte) int {
+	for ; len(word) > 0 && i < len(lines); i++ {
+		if bytes.Equal(bytes.TrimSuffix(lines[i], []byte{'\r'}), word) {
+			return i
+		}
+	}
+	return -1
+}
+
+// shorten cuts a text for a message.
+func shorten(text []byte) string {
+	if len(text) <= 60 {
+		return string(text)
+	}
+	return string(bytes.ToValidUTF8(text[:60], nil)) + "…"
+}

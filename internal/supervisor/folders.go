@@ -1,0 +1,128 @@
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// folders are the places of an attempt. They are made with few system calls, since
+// a stage of one quick command pays for every one of them.
+type folders struct {
+	dir       string // all below is in it, except a workspace that the job brought
+	workspace string
+	home      string
+	tmp       string
+	secretDir string // "" until a secret wants a file
+	made      bool   // dir is ours to remove
+}
+
+// make creates the folders. The workspace is only named if the job brought one.
+func (f *folders) make(dir, workspace string) (err error) {
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "buildit-")
+	} else {
+		err = makeDir(dir)
+	}
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	*f = folders{dir: dir, workspace: workspace, home: dir + "/home", tmp: dir + "/tmp", made: true}
+	if workspace == "" {
+		f.workspace = dir + "/workspace"
+		if err := makeDir(f.workspace); err != nil {
+			return err
+		}
+	} else if f.workspace, err = filepath.Abs(workspace); err != nil {
+		return err
+	}
+	return errors.Join(makeDir(f.home), makeDir(f.tmp))
+}
+
+// makeDir makes one folder, and the ones above it only where they are missing.
+func makeDir(path string) error {
+	err := os.Mkdir(path, 0o700)
+	switch {
+	case err == nil || errors.Is(err, os.ErrExist):
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return os.MkdirAll(path, 0o700)
+	}
+	return err
+}
+
+// The files by which commands talk to the platform. They come to be when a command
+// writes them.
+func (f *folders) output() string      { return f.dir + "/output" }
+func (f *folders) envFile() string     { return f.dir + "/env" }
+func (f *folders) annotations() string { return f.dir + "/annotations" }
+func (f *folders) summary() string     { return f.dir + "/summary" }
+
+// memoryFolder is a file system in memory, where Linux has one.
+const memoryFolder = "/dev/shm"
+
+// makeSecrets makes the folder of secret files.
+func (f *folders) makeSecrets() (err error) {
+	if f.secretDir, err = os.MkdirTemp(memoryFolder, "buildit-"); err == nil {
+		return nil
+	}
+	f.secretDir = f.dir + "/secrets"
+	return makeDir(f.secretDir)
+}
+
+// remove takes away what make made. Commands may have left folders that forbid
+// their own removal.
+func (f *folders) remove() error {
+	if !f.made {
+		return nil
+	}
+	var err error
+	if f.secretDir != "" {
+		err = os.RemoveAll(f.secretDir)
+	}
+	return errors.Join(err, f.removeDir())
+}
+
+func (f *folders) removeDir() error {
+	err := os.RemoveAll(f.dir)
+	if errors.Is(err, os.ErrPermission) {
+		if err = openUp(f.dir); err == nil {
+			err = os.RemoveAll(f.dir)
+		}
+	}
+	return err
+}
+
+// openUp gives the owner every right on the folders below dir (a Go module cache
+// is read-only).
+func openUp(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return err
+	})
+}
+
+// isDiskFull tells whether a write failed for want of space.
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// fullBelow is the free space in bytes under which a failed command is said to
+// have failed of it.
+const fullBelow = 1 << 20
+
+// freeSpace is what the file system of dir has left for us, in bytes, or -1 where
+// nobody can tell.
+func freeSpace(dir string) int64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return -1
+	}
+	return int64(s.Bavail) * s.Bsize
+}
