@@ -22,7 +22,7 @@ var rooms = []string{
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
 	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs",
-	"internal/problem", "internal/golden", "statemachines", "internal/platform",
+	"internal/platform", "statemachines", "internal/problem", "internal/golden",
 }
 
 // drivers are seen only from where a home is chosen, and from tests.

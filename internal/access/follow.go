@@ -114,22 +114,29 @@ type follower struct {
 	open map[string]context.CancelFunc // subscriptions by what they follow
 }
 
-// read serves what the client asks for, until the connection ends.
-func (f *follower) read(ctx context.Context) error {
+// read serves what the client asks for, until the connection ends. It reads
+// without a deadline: closing the connection ends it.
+func (f *follower) read(ctx context.Context) {
 	for {
-		kind, text, err := f.conn.Read(ctx)
+		kind, text, err := f.conn.Read(context.WithoutCancel(ctx))
 		if err != nil {
-			return err
+			f.cancel(err)
+			return
 		}
-		var asked Frame
-		if kind != websocket.MessageText || json.Unmarshal(text, &asked) != nil ||
-			asked.Sub == nil || (asked.Log == "") == (asked.Run == "") {
-			return closing{websocket.StatusPolicyViolation, "a frame is {sub, log, from} or {sub, run}"}
-		}
-		if err := f.take(ctx, asked); err != nil {
-			return err
+		if err := f.obey(ctx, kind, text); err != nil {
+			f.cancel(err)
 		}
 	}
+}
+
+// obey does what one frame of the client says.
+func (f *follower) obey(ctx context.Context, kind websocket.MessageType, text []byte) error {
+	var asked Frame
+	if kind != websocket.MessageText || json.Unmarshal(text, &asked) != nil ||
+		asked.Sub == nil || (asked.Log == "") == (asked.Run == "") {
+		return closing{websocket.StatusPolicyViolation, "a frame is {sub, log, from} or {sub, run}"}
+	}
+	return f.take(ctx, asked)
 }
 
 // take begins or ends a subscription. One that is open already stays as it is.
@@ -142,6 +149,8 @@ func (f *follower) take(ctx context.Context, asked Frame) error {
 	defer f.mu.Unlock()
 	stop, isOpen := f.open[topic]
 	switch {
+	case ctx.Err() != nil:
+		return nil
 	case !*asked.Sub && isOpen:
 		stop()
 		delete(f.open, topic)

@@ -63,15 +63,15 @@ func (s *Streams) open(w http.ResponseWriter, r *http.Request, caller Caller) {
 	}
 	conn.SetReadLimit(maxClientFrame)
 	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
 	f := &follower{
 		streams: s, conn: conn, caller: caller, cancel: cancel,
 		request: w.Header().Get("X-Request-Id"), open: map[string]context.CancelFunc{},
 	}
-	go f.keep(ctx)
-	cancel(f.read(ctx))
-	f.running.Wait()
+	f.running.Go(func() { f.keep(ctx) })
+	f.running.Go(func() { f.read(ctx) })
+	<-ctx.Done()
 	f.close(context.Cause(ctx))
+	f.running.Wait()
 }
 
 // keep pings, reads the caller's rights again, and ends a stream that is old.
@@ -100,7 +100,7 @@ func (f *follower) keep(ctx context.Context) {
 
 // ping waits for the client's pong, not for ever.
 func (f *follower) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, streamWrite)
+	ctx, cancel := f.bounded(ctx)
 	defer cancel()
 	return f.conn.Ping(ctx)
 }
@@ -147,7 +147,13 @@ func (f *follower) write(ctx context.Context, frame Frame) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, streamWrite)
+	ctx, cancel := f.bounded(ctx)
 	defer cancel()
 	return f.conn.Write(ctx, websocket.MessageText, text)
+}
+
+// bounded is a context for one use of the connection. It does not end with the
+// subscription: an end in the middle of a frame would cut the connection.
+func (f *follower) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), streamWrite)
 }

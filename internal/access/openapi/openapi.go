@@ -18,6 +18,9 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
+// A list of ours is never null. huma has this choice for the whole program alone.
+func init() { huma.DefaultArrayNullable = false }
+
 // Document is the description of the routes that were added.
 type Document struct{ api *huma.OpenAPI }
 
