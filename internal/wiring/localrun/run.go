@@ -2,7 +2,6 @@ package localrun
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/buildit-dev/buildit/internal/asl"
+	"github.com/buildit-dev/buildit/internal/asl/engine"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
@@ -63,29 +62,42 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 	}
 	defer func() { err = errors.Join(err, data.close()) }()
 
-	home := memory.New()
+	flow, err := memory.NewFlow(engine.Options{Machines: statemachines.All(), Workers: atOnce(), Log: c.Log})
+	if err != nil {
+		return Result{}, err
+	}
+	tasks := newTasks(c, data)
 	logs := &logKeeper{show: c.Show, work: data.work, kept: make(map[string]*keptLog)}
 	w := &watcher{Show: c.Show, final: make(chan pipeline.Run, 1)}
-	service := pipeline.New(home, pipeline.Parts{
-		Log: c.Log, Logs: logs, Observe: w,
-		Secrets: func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
-			value, given := c.Secrets[name]
-			if !given {
-				return "", platform.ErrNotFound
-			}
-			return value, nil
-		},
-	})
+	clock := memory.NewClock()
+	home := platform.Home{
+		Table: memory.NewTable(clock), Blobs: memory.NewBlobs(clock), Keys: memory.NewKeys(),
+		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: tasks,
+	}
+	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets)})
+	flow.SetFunctions(map[string]platform.Function{"pipeline": service.Function})
+
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks := newTasks(live, c, data, service)
-	home.Tasks = tasks
-	_ = asl.Machine{}
-	_ = json.Valid
-	_ = statemachines.All
+	tasks.begin(live, service)
+	flowEnd := make(chan error, 1)
+	go func() { flowEnd <- flow.Run(live) }()
+
 	result, err = follow(ctx, live, c, service, w)
 	tasks.wait()
-	return result, errors.Join(err, logs.write(data.dir))
+	stop()
+	return result, errors.Join(err, <-flowEnd, logs.write(data.dir))
+}
+
+// secretsOf finds secrets among those that were given.
+func secretsOf(given map[string]string) pipeline.SecretSource {
+	return func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
+		value, has := given[name]
+		if !has {
+			return "", platform.ErrNotFound
+		}
+		return value, nil
+	}
 }
 
 // follow starts the run, waits for its end, and cancels it when ctx ends.

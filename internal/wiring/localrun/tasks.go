@@ -47,23 +47,27 @@ type task struct {
 // time from each other.
 func atOnce() int { return max(16, 8*runtime.GOMAXPROCS(0)) }
 
-// newTasks begins to copy the tree, while the engine makes the run.
-func newTasks(live context.Context, c Config, data *folder, service *pipeline.Service) *tasks {
-	t := &tasks{
-		live: live, config: c, data: data, service: service,
+func newTasks(c Config, data *folder) *tasks {
+	return &tasks{
+		config: c, data: data,
 		scratch: supervisor.NewScratch(filepath.Join(data.work, "scratch")),
 		slots:   make(chan struct{}, atOnce()),
 		tree:    make(chan taken, 1),
 		running: make(map[string]*task),
 	}
-	if c.InPlace {
-		return t
+}
+
+// begin names the service that attempts belong to, and begins to copy the tree,
+// while the engine makes the run. Supervisors live as long as live.
+func (t *tasks) begin(live context.Context, service *pipeline.Service) {
+	t.live, t.service = live, service
+	if t.config.InPlace {
+		return
 	}
 	go func() {
-		snapshot, err := workspace.Take(live, c.Root, c.Git, filepath.Join(data.work, "snapshot"))
+		snapshot, err := workspace.Take(live, t.config.Root, t.config.Git, filepath.Join(t.data.work, "snapshot"))
 		t.tree <- taken{snapshot, err}
 	}()
-	return t
 }
 
 // Run starts the supervisor of an attempt, once for each token.
