@@ -188,7 +188,8 @@ func TestFollowResumesWithoutGapOrDouble(t *testing.T) {
 	server, token := h.stream(r), h.token("acme", access.Viewer)
 	var want bytes.Buffer
 	texts := [][]byte{
-		[]byte("one\ntwo\nthr"), []byte("ee\n"), []byte("\x00\xff binary \xe2\x82\n"), {},
+		[]byte("one\ntwo\nthr"), []byte("ee\n"), []byte("\x00\xff binary \xe2\x82\n"),
+		{},
 		[]byte(strings.Repeat("a long line without an end ", 2400)), // 64 KiB: five frames
 		[]byte("\n" + strings.Repeat("<&>\x1b[1m", 3000) + "\n"),    // six bytes for one in JSON
 		[]byte("the end"),
