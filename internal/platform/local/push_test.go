@@ -69,13 +69,13 @@ func dial(t *testing.T, s *pushServer, id string) *websocket.Conn {
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello "+id)); err != nil {
 		t.Fatal(err)
 	}
-	if got := await(t, s.received); got != "hello "+id {
+	if got := awaitText(t, s.received); got != "hello "+id {
 		t.Fatalf("the server received %q", got)
 	}
 	return conn
 }
 
-func await(t *testing.T, values <-chan string) string {
+func awaitText(t *testing.T, values <-chan string) string {
 	t.Helper()
 	select {
 	case v := <-values:
@@ -125,7 +125,7 @@ func TestPushSlowClient(t *testing.T) {
 	if !errors.Is(err, platform.ErrGone) {
 		t.Errorf("err = %v, want %v", err, platform.ErrGone)
 	}
-	if got := await(t, s.closed); got != "slow" {
+	if got := awaitText(t, s.closed); got != "slow" {
 		t.Errorf("%s was closed", got)
 	}
 	if err := s.push.Send(t.Context(), "other", []byte("quick")); err != nil {
@@ -141,7 +141,7 @@ func TestPushClosedByClient(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	client(t, s, "one").HangUp()
-	if got := await(t, s.closed); got != "one" {
+	if got := awaitText(t, s.closed); got != "one" {
 		t.Errorf("%s was closed", got)
 	}
 	dial(t, s, "two")

@@ -139,7 +139,7 @@ func mustStart(t *testing.T, f platform.Flow, machine, name, input string) {
 }
 
 // ended waits until an execution has a final status.
-func ended(t *testing.T, f platform.Flow, machine, name string) platform.Execution {
+func endedFlow(t *testing.T, f platform.Flow, machine, name string) platform.Execution {
 	t.Helper()
 	return endedMeanwhile(t, f, machine, name, func() {})
 }
@@ -183,13 +183,6 @@ func wantOutput(t *testing.T, x platform.Execution, output string) {
 	}
 }
 
-func wantError(t *testing.T, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("error %v, want %v", err, want)
-	}
-}
-
 func startSameNameRunning(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	f, tokens, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{"a": 1, "b": [2]}`)
@@ -198,7 +191,7 @@ func startSameNameRunning(t *testing.T, open func(*testing.T, FlowSetup) platfor
 	if err := f.Succeed(t.Context(), token, json.RawMessage(`3`)); err != nil {
 		t.Fatal(err)
 	}
-	wantOutput(t, ended(t, f, "m", "one"), `{"a":1,"b":[2],"result":3}`)
+	wantOutput(t, endedFlow(t, f, "m", "one"), `{"a":1,"b":[2],"result":3}`)
 	if len(tokens) > 0 {
 		t.Error("one execution called its function twice")
 	}
@@ -207,7 +200,7 @@ func startSameNameRunning(t *testing.T, open func(*testing.T, FlowSetup) platfor
 func startSameNameOtherInput(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	f, _, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{"a":1}`)
-	wantError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
+	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
 }
 
 func startSameNameEnded(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -216,10 +209,10 @@ func startSameNameEnded(t *testing.T, open func(*testing.T, FlowSetup) platform.
 	if err := f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)); err != nil {
 		t.Fatal(err)
 	}
-	before := ended(t, f, "m", "one")
+	before := endedFlow(t, f, "m", "one")
 	mustStart(t, f, "m", "one", `{}`)
-	wantError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
-	if after := ended(t, f, "m", "one"); !after.Started.Equal(before.Started) {
+	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
+	if after := endedFlow(t, f, "m", "one"); !after.Started.Equal(before.Started) {
 		t.Error("an ended execution was started again")
 	}
 }
@@ -236,7 +229,7 @@ func startByMany(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 		if err := <-won; err == nil {
 			winners++
 		} else {
-			wantError(t, err, platform.ErrExists)
+			isError(t, err, platform.ErrExists)
 		}
 	}
 	if winners != 1 {
@@ -248,12 +241,12 @@ func startByMany(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 func nameRules(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	f, _, _ := withToken(t, open, "")
 	for _, name := range []string{"", "a b", "a:b", "a/b", "ä", "a\n", strings.Repeat("a", platform.MaxName+1)} {
-		wantError(t, f.Start(t.Context(), "m", name, nil), platform.ErrInvalid)
+		isError(t, f.Start(t.Context(), "m", name, nil), platform.ErrInvalid)
 	}
 	mustStart(t, f, "m", "A-z_0.9"+strings.Repeat("a", platform.MaxName-7), `{}`)
-	wantError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{`)), platform.ErrInvalid)
+	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{`)), platform.ErrInvalid)
 	_, err := f.Describe(t.Context(), "m", "one")
-	wantError(t, err, platform.ErrNotFound)
+	isError(t, err, platform.ErrNotFound)
 }
 
 func inputLimit(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -262,15 +255,15 @@ func inputLimit(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	if err := f.Start(t.Context(), "m", "one", quoted(platform.MaxPayload)); err != nil {
 		t.Error(err)
 	}
-	wantError(t, f.Start(t.Context(), "m", "two", quoted(platform.MaxPayload+1)), platform.ErrTooLarge)
+	isError(t, f.Start(t.Context(), "m", "two", quoted(platform.MaxPayload+1)), platform.ErrTooLarge)
 }
 
 func unknownMachine(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	f, _, _ := withToken(t, open, "")
-	wantError(t, f.Start(t.Context(), "other", "one", nil), platform.ErrNotFound)
+	isError(t, f.Start(t.Context(), "other", "one", nil), platform.ErrNotFound)
 	_, err := f.Describe(t.Context(), "m", "never")
-	wantError(t, err, platform.ErrNotFound)
-	wantError(t, f.Stop(t.Context(), "m", "never", "", ""), platform.ErrNotFound)
+	isError(t, err, platform.ErrNotFound)
+	isError(t, f.Stop(t.Context(), "m", "never", "", ""), platform.ErrNotFound)
 }
 
 func tokenSuccessOnce(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -280,14 +273,14 @@ func tokenSuccessOnce(t *testing.T, open func(*testing.T, FlowSetup) platform.Fl
 	if err := f.Beat(t.Context(), token); err != nil {
 		t.Error(err)
 	}
-	wantError(t, f.Succeed(t.Context(), token, json.RawMessage(`{`)), platform.ErrInvalid)
+	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`{`)), platform.ErrInvalid)
 	if err := f.Succeed(t.Context(), token, json.RawMessage(`"a"`)); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, f.Succeed(t.Context(), token, json.RawMessage(`"b"`)), platform.ErrGone)
-	wantError(t, f.Fail(t.Context(), token, "E", ""), platform.ErrGone)
-	wantError(t, f.Beat(t.Context(), token), platform.ErrGone)
-	wantOutput(t, ended(t, f, "m", "one"), `{"result":"a"}`)
+	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`"b"`)), platform.ErrGone)
+	isError(t, f.Fail(t.Context(), token, "E", ""), platform.ErrGone)
+	isError(t, f.Beat(t.Context(), token), platform.ErrGone)
+	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":"a"}`)
 }
 
 // The work may be done before the function that started it has answered.
@@ -306,7 +299,7 @@ func tokenBeforeAnswer(t *testing.T, open func(*testing.T, FlowSetup) platform.F
 		t.Fatal(err)
 	}
 	close(answer)
-	wantOutput(t, ended(t, f, "m", "one"), `{"result":1}`)
+	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":1}`)
 }
 
 func tokenLate(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -315,7 +308,7 @@ func tokenLate(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	token := tokens.next(t)
 	x := endedMeanwhile(t, f, "m", "one", func() { clock.Advance(time.Second) })
 	wantOutput(t, x, `{"error":{"Cause":"","Error":"States.Timeout"}}`)
-	wantError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)), platform.ErrGone)
+	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)), platform.ErrGone)
 }
 
 func tokenReplaced(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -331,11 +324,11 @@ func tokenReplaced(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow)
 	if token == old {
 		t.Fatal("a try that is repeated has the token of the one before")
 	}
-	wantError(t, f.Succeed(t.Context(), old, json.RawMessage(`"old"`)), platform.ErrGone)
+	isError(t, f.Succeed(t.Context(), old, json.RawMessage(`"old"`)), platform.ErrGone)
 	if err := f.Succeed(t.Context(), token, json.RawMessage(`"new"`)); err != nil {
 		t.Fatal(err)
 	}
-	wantOutput(t, ended(t, f, "m", "one"), `{"result":"new"}`)
+	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":"new"}`)
 }
 
 func tokenFailureCaught(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -344,19 +337,19 @@ func tokenFailureCaught(t *testing.T, open func(*testing.T, FlowSetup) platform.
 	if err := f.Fail(t.Context(), tokens.next(t), "Canceled", "by a person"); err != nil {
 		t.Fatal(err)
 	}
-	wantOutput(t, ended(t, f, "m", "failed"), `{"error":{"Cause":"by a person","Error":"Canceled"}}`)
+	wantOutput(t, endedFlow(t, f, "m", "failed"), `{"error":{"Cause":"by a person","Error":"Canceled"}}`)
 
 	mustStart(t, f, "m", "stopped", `{}`)
 	token := tokens.next(t)
 	if err := f.Stop(t.Context(), "m", "stopped", "Swept", "nobody owns it"); err != nil {
 		t.Fatal(err)
 	}
-	x := ended(t, f, "m", "stopped")
+	x := endedFlow(t, f, "m", "stopped")
 	wantStatus(t, x, "ABORTED", "Swept")
 	if x.Cause != "nobody owns it" || x.Output != nil {
 		t.Errorf("a stopped execution has cause %q and output %s", x.Cause, x.Output)
 	}
-	wantError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)), platform.ErrGone)
+	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)), platform.ErrGone)
 }
 
 // A missed beat arrives as States.Timeout, and can be caught by that name or by
@@ -370,7 +363,7 @@ func heartbeatTimeout(t *testing.T, open func(*testing.T, FlowSetup) platform.Fl
 		token := tokens.next(t)
 		x := endedMeanwhile(t, f, "m", "one", func() { clock.Advance(10 * time.Second) })
 		wantOutput(t, x, `{"error":{"Cause":"","Error":"States.Timeout"}}`)
-		wantError(t, f.Beat(t.Context(), token), platform.ErrGone)
+		isError(t, f.Beat(t.Context(), token), platform.ErrGone)
 	}
 }
 
@@ -387,7 +380,7 @@ func heartbeatKeepsAlive(t *testing.T, open func(*testing.T, FlowSetup) platform
 	if err := f.Succeed(t.Context(), token, json.RawMessage(`1`)); err != nil {
 		t.Fatal(err)
 	}
-	wantOutput(t, ended(t, f, "m", "one"), `{"result":1}`)
+	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":1}`)
 }
 
 func timeoutOfAState(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -452,17 +445,17 @@ func functionErrors(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 	})
 	for name := range wrong {
 		mustStart(t, f, "m", name, fmt.Sprintf("%q", name))
-		wantStatus(t, ended(t, f, "m", name), "FAILED", name)
+		wantStatus(t, endedFlow(t, f, "m", name), "FAILED", name)
 	}
 	mustStart(t, f, "m", "well", `"well"`)
-	wantOutput(t, ended(t, f, "m", "well"), `{"answer":"well"}`)
+	wantOutput(t, endedFlow(t, f, "m", "well"), `{"answer":"well"}`)
 }
 
 func unknownToken(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	f, _, _ := withToken(t, open, "")
-	wantError(t, f.Succeed(t.Context(), "nobody's", json.RawMessage(`1`)), platform.ErrGone)
-	wantError(t, f.Fail(t.Context(), "nobody's", "E", ""), platform.ErrGone)
-	wantError(t, f.Beat(t.Context(), ""), platform.ErrGone)
+	isError(t, f.Succeed(t.Context(), "nobody's", json.RawMessage(`1`)), platform.ErrGone)
+	isError(t, f.Fail(t.Context(), "nobody's", "E", ""), platform.ErrGone)
+	isError(t, f.Beat(t.Context(), ""), platform.ErrGone)
 }
 
 func stopIdempotent(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
@@ -474,7 +467,7 @@ func stopIdempotent(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 			t.Fatal(err)
 		}
 	}
-	x := ended(t, f, "m", "one")
+	x := endedFlow(t, f, "m", "one")
 	wantStatus(t, x, "ABORTED", "First")
 	if x.Cause != "First cause" {
 		t.Errorf("cause %q, want that of the first stop", x.Cause)
@@ -487,9 +480,9 @@ func nameAfterEnd(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) 
 	if err := f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)); err != nil {
 		t.Fatal(err)
 	}
-	ended(t, f, "m", "one")
+	endedFlow(t, f, "m", "one")
 	clock.Advance(platform.NameTaken - time.Minute)
-	wantError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
+	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
 	clock.Advance(2 * time.Minute)
 	mustStart(t, f, "m", "one", `{"a":2}`)
 	tokens.next(t)
@@ -516,9 +509,9 @@ func childExecution(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 	})
 	for _, name := range []string{"one", "two"} {
 		mustStart(t, f, "parent", name, `{"n":1}`)
-		wantOutput(t, ended(t, f, "parent", name), `{"output":{"answer":{"n":1}},"status":"SUCCEEDED"}`)
+		wantOutput(t, endedFlow(t, f, "parent", name), `{"output":{"answer":{"n":1}},"status":"SUCCEEDED"}`)
 	}
-	wantOutput(t, ended(t, f, "child", "the-child"), `{"answer":{"n":1}}`)
+	wantOutput(t, endedFlow(t, f, "child", "the-child"), `{"answer":{"n":1}}`)
 	if n := calls.Load(); n != 1 {
 		t.Errorf("the child called its function %d times, want once", n)
 	}
