@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/buildit-dev/buildit/internal/platform/softkey"
 )
 
 // folderFormat is the version of a data folder as a whole: what lies where in it. A
@@ -123,12 +125,13 @@ func (f *Folder) furnish() error {
 
 // keys are the folder's keys. They are made with it, and never again: a new key
 // would open none of the secrets that the folder holds.
-func (f *Folder) keys() (string, error) {
+func (f *Folder) keys() (*softkey.Keys, error) {
 	path := filepath.Join(f.dir, keyFile)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("the key file %s is gone: put your copy of it back (mode 0600), without it no secret of this folder can be read", path)
+	keys, err := OpenKeys(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("the key file %s is gone: put your copy of it back (mode 0600), without it no secret of this folder can be read", path)
 	}
-	return path, nil
+	return keys, err
 }
 
 // Close lets the folder go.
