@@ -102,8 +102,9 @@ func invocation(c asl.Call) (name string, payload any, err error) {
 			Type: platform.Rejected, Message: fmt.Sprintf("%s is not called here: state machines call functions", c.Resource.ARN),
 		}
 	}
-	parameters, ok := c.Payload.(map[string]any)
-	if name, ok = parameters["FunctionName"].(string); !ok {
+	parameters, _ := c.Payload.(map[string]any)
+	name, ok := parameters["FunctionName"].(string)
+	if !ok {
 		return "", nil, &platform.FunctionFailure{Type: platform.Rejected, Message: "FunctionName is missing"}
 	}
 	return lastPart(name), parameters["Payload"], nil

@@ -21,3 +21,15 @@ func TestFlow(t *testing.T) {
 		return f
 	})
 }
+
+func BenchmarkFlow(b *testing.B) {
+	platformtest.BenchmarkFlow(b, func(b *testing.B, s platformtest.FlowSetup) platform.Flow {
+		f, err := memory.NewFlow(b.Context(), engine.Options{Machines: s.Machines})
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.SetFunctions(s.Functions)
+		platformtest.RunUntilEnd(b, f.Run)
+		return f
+	})
+}

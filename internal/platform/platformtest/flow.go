@@ -21,41 +21,40 @@ type FlowSetup struct {
 	CallLimit time.Duration // how long one call of a function may take; 0 is the home's choice
 }
 
-// Flow checks everything that platform.Flow promises in the life of one process.
-// open returns a flow without executions that runs until the test ends. A home
-// whose machines cannot call functions of the test process, or whose time cannot
-// be moved, shows what it can with a suite of its own.
-func Flow(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
-	cases := map[string]func(*testing.T, func(*testing.T, FlowSetup) platform.Flow){
-		"start-same-name-running":     startSameNameRunning,
-		"start-same-name-other-input": startSameNameOtherInput,
-		"start-same-name-ended":       startSameNameEnded,
-		"start-by-many":               startByMany,
-		"name-rules":                  nameRules,
-		"input-limit":                 inputLimit,
-		"unknown-machine":             unknownMachine,
-		"token-success-once":          tokenSuccessOnce,
-		"token-before-answer":         tokenBeforeAnswer,
-		"token-late":                  tokenLate,
-		"token-replaced":              tokenReplaced,
-		"token-failure-caught":        tokenFailureCaught,
-		"heartbeat-timeout":           heartbeatTimeout,
-		"heartbeat-keeps-alive":       heartbeatKeepsAlive,
-		"timeout-of-a-state":          timeoutOfAState,
-		"timeout-of-the-machine":      timeoutOfTheMachine,
-		"function-errors":             functionErrors,
-		"unknown-token":               unknownToken,
-		"stop-idempotent":             stopIdempotent,
-		"name-after-end":              nameAfterEnd,
-		"child-execution":             childExecution,
-	}
-	for name, run := range cases {
-		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, open) })
-	}
+// OpenFlow returns a flow without executions that runs until the test ends.
+type OpenFlow func(*testing.T, FlowSetup) platform.Flow
+
+// Flow checks everything that platform.Flow promises in the life of one process,
+// on a home whose machines can call functions of the test, and whose time can be
+// moved.
+func Flow(t *testing.T, open OpenFlow) {
+	run(t, func(*testing.T) OpenFlow { return open }, []Case[OpenFlow]{
+		{"flow/start-same-name-running", startSameNameRunning},
+		{"flow/start-same-name-other-input", startSameNameOtherInput},
+		{"flow/start-same-name-ended", startSameNameEnded},
+		{"flow/start-by-many", startByMany},
+		{"flow/name-rules", nameRules},
+		{"flow/input-limit", inputLimit},
+		{"flow/unknown-machine", unknownMachine},
+		{"flow/token-success-once", tokenSuccessOnce},
+		{"flow/token-before-answer", tokenBeforeAnswer},
+		{"flow/token-late", tokenLate},
+		{"flow/token-replaced", tokenReplaced},
+		{"flow/token-failure-caught", tokenFailureCaught},
+		{"flow/heartbeat-timeout", heartbeatTimeout},
+		{"flow/heartbeat-keeps-alive", heartbeatKeepsAlive},
+		{"flow/timeout-of-a-state", timeoutOfAState},
+		{"flow/timeout-of-the-machine", timeoutOfTheMachine},
+		{"flow/function-errors", functionErrors},
+		{"flow/unknown-token", unknownToken},
+		{"flow/stop-idempotent", stopIdempotent},
+		{"flow/name-after-end", nameAfterEnd},
+		{"flow/child-execution", childExecution},
+	})
 }
 
 // RunUntilEnd runs a loop of a home until the test ends, and waits for it.
-func RunUntilEnd(t *testing.T, run func(context.Context) error) {
+func RunUntilEnd(t testing.TB, run func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	over := make(chan error, 1)
@@ -120,7 +119,7 @@ func (k tokenKeeper) next(t *testing.T) string {
 }
 
 // withToken opens a flow with one machine "m" that waits for a token.
-func withToken(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow, fields string) (platform.Flow, tokenKeeper, *Clock) {
+func withToken(t *testing.T, open OpenFlow, fields string) (platform.Flow, tokenKeeper, *Clock) {
 	t.Helper()
 	keeper, clock := make(tokenKeeper, 16), NewClock()
 	f := open(t, FlowSetup{
@@ -139,33 +138,21 @@ func mustStart(t *testing.T, f platform.Flow, machine, name, input string) {
 }
 
 // ended waits until an execution has a final status.
-func endedFlow(t *testing.T, f platform.Flow, machine, name string) platform.Execution {
+func ended(t *testing.T, f platform.Flow, machine, name string) platform.Execution {
 	t.Helper()
 	return endedMeanwhile(t, f, machine, name, func() {})
 }
 
 // endedMeanwhile does something again and again until an execution has ended.
-func endedMeanwhile(t *testing.T, f platform.Flow, machine, name string, meanwhile func()) platform.Execution {
+func endedMeanwhile(t *testing.T, f platform.Flow, machine, name string, meanwhile func()) (x platform.Execution) {
 	t.Helper()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for {
-		x, err := f.Describe(t.Context(), machine, name)
-		if err != nil {
-			t.Fatalf("describe %s: %v", name, err)
-		}
-		if x.Status != "RUNNING" {
-			return x
-		}
-		meanwhile()
-		select {
-		case <-again.C:
-		case <-limit.C:
-			t.Fatalf("execution %s did not end in %s: %+v", name, patience, x)
-		}
-	}
+	eventually(t, "the end of execution "+name, func(time.Duration) { meanwhile() }, 0, func() bool {
+		var err error
+		x, err = f.Describe(t.Context(), machine, name)
+		noError(t, err)
+		return x.Status != "RUNNING"
+	})
+	return x
 }
 
 func wantStatus(t *testing.T, x platform.Execution, status, errorName string) {
@@ -183,62 +170,46 @@ func wantOutput(t *testing.T, x platform.Execution, output string) {
 	}
 }
 
-func startSameNameRunning(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func startSameNameRunning(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{"a": 1, "b": [2]}`)
 	mustStart(t, f, "m", "one", `{ "b":[2],"a":1 }`) // the same input, written otherwise
 	token := tokens.next(t)
-	if err := f.Succeed(t.Context(), token, json.RawMessage(`3`)); err != nil {
-		t.Fatal(err)
-	}
-	wantOutput(t, endedFlow(t, f, "m", "one"), `{"a":1,"b":[2],"result":3}`)
+	noError(t, f.Succeed(t.Context(), token, json.RawMessage(`3`)))
+	wantOutput(t, ended(t, f, "m", "one"), `{"a":1,"b":[2],"result":3}`)
 	if len(tokens) > 0 {
 		t.Error("one execution called its function twice")
 	}
 }
 
-func startSameNameOtherInput(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func startSameNameOtherInput(t *testing.T, open OpenFlow) {
 	f, _, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{"a":1}`)
 	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
 }
 
-func startSameNameEnded(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func startSameNameEnded(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{}`)
-	if err := f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)); err != nil {
-		t.Fatal(err)
-	}
-	before := endedFlow(t, f, "m", "one")
+	noError(t, f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)))
+	before := ended(t, f, "m", "one")
 	mustStart(t, f, "m", "one", `{}`)
 	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
-	if after := endedFlow(t, f, "m", "one"); !after.Started.Equal(before.Started) {
+	if after := ended(t, f, "m", "one"); !after.Started.Equal(before.Started) {
 		t.Error("an ended execution was started again")
 	}
 }
 
-func startByMany(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func startByMany(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, "")
 	const callers = 16
-	won := make(chan error, callers)
-	for i := range callers {
-		go func() { won <- f.Start(t.Context(), "m", "one", fmt.Appendf(nil, `{"caller":%d}`, i)) }()
-	}
-	winners := 0
-	for range callers {
-		if err := <-won; err == nil {
-			winners++
-		} else {
-			isError(t, err, platform.ErrExists)
-		}
-	}
-	if winners != 1 {
-		t.Errorf("%d of %d callers with different inputs started the execution, want 1", winners, callers)
-	}
+	oneWins(t, race(callers, func(i int) error {
+		return f.Start(t.Context(), "m", "one", fmt.Appendf(nil, `{"caller":%d}`, i))
+	}), platform.ErrExists)
 	tokens.next(t)
 }
 
-func nameRules(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func nameRules(t *testing.T, open OpenFlow) {
 	f, _, _ := withToken(t, open, "")
 	for _, name := range []string{"", "a b", "a:b", "a/b", "ä", "a\n", strings.Repeat("a", platform.MaxName+1)} {
 		isError(t, f.Start(t.Context(), "m", name, nil), platform.ErrInvalid)
@@ -249,7 +220,7 @@ func nameRules(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	isError(t, err, platform.ErrNotFound)
 }
 
-func inputLimit(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func inputLimit(t *testing.T, open OpenFlow) {
 	f, _, _ := withToken(t, open, "")
 	quoted := func(n int) json.RawMessage { return fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("a", n-8)) }
 	if err := f.Start(t.Context(), "m", "one", quoted(platform.MaxPayload)); err != nil {
@@ -258,7 +229,7 @@ func inputLimit(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	isError(t, f.Start(t.Context(), "m", "two", quoted(platform.MaxPayload+1)), platform.ErrTooLarge)
 }
 
-func unknownMachine(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func unknownMachine(t *testing.T, open OpenFlow) {
 	f, _, _ := withToken(t, open, "")
 	isError(t, f.Start(t.Context(), "other", "one", nil), platform.ErrNotFound)
 	_, err := f.Describe(t.Context(), "m", "never")
@@ -266,7 +237,7 @@ func unknownMachine(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 	isError(t, f.Stop(t.Context(), "m", "never", "", ""), platform.ErrNotFound)
 }
 
-func tokenSuccessOnce(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func tokenSuccessOnce(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{}`)
 	token := tokens.next(t)
@@ -274,17 +245,15 @@ func tokenSuccessOnce(t *testing.T, open func(*testing.T, FlowSetup) platform.Fl
 		t.Error(err)
 	}
 	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`{`)), platform.ErrInvalid)
-	if err := f.Succeed(t.Context(), token, json.RawMessage(`"a"`)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.Succeed(t.Context(), token, json.RawMessage(`"a"`)))
 	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`"b"`)), platform.ErrGone)
 	isError(t, f.Fail(t.Context(), token, "E", ""), platform.ErrGone)
 	isError(t, f.Beat(t.Context(), token), platform.ErrGone)
-	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":"a"}`)
+	wantOutput(t, ended(t, f, "m", "one"), `{"result":"a"}`)
 }
 
 // The work may be done before the function that started it has answered.
-func tokenBeforeAnswer(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func tokenBeforeAnswer(t *testing.T, open OpenFlow) {
 	tokens, answer := make(tokenKeeper, 1), make(chan struct{})
 	f := open(t, FlowSetup{
 		Machines: map[string][]byte{"m": waiting("")}, Clock: NewClock(),
@@ -295,14 +264,12 @@ func tokenBeforeAnswer(t *testing.T, open func(*testing.T, FlowSetup) platform.F
 		}},
 	})
 	mustStart(t, f, "m", "one", `{}`)
-	if err := f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)))
 	close(answer)
-	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":1}`)
+	wantOutput(t, ended(t, f, "m", "one"), `{"result":1}`)
 }
 
-func tokenLate(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func tokenLate(t *testing.T, open OpenFlow) {
 	f, tokens, clock := withToken(t, open, `"TimeoutSeconds": 5, `+catchAll)
 	mustStart(t, f, "m", "one", `{}`)
 	token := tokens.next(t)
@@ -311,13 +278,11 @@ func tokenLate(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
 	isError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)), platform.ErrGone)
 }
 
-func tokenReplaced(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func tokenReplaced(t *testing.T, open OpenFlow) {
 	f, tokens, clock := withToken(t, open, `"Retry": [{"ErrorEquals": ["Again"], "IntervalSeconds": 1}],`)
 	mustStart(t, f, "m", "one", `{}`)
 	old := tokens.next(t)
-	if err := f.Fail(t.Context(), old, "Again", "once more"); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.Fail(t.Context(), old, "Again", "once more"))
 	clock.AwaitTimers(t, 1)
 	clock.Advance(2 * time.Second)
 	token := tokens.next(t)
@@ -325,26 +290,20 @@ func tokenReplaced(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow)
 		t.Fatal("a try that is repeated has the token of the one before")
 	}
 	isError(t, f.Succeed(t.Context(), old, json.RawMessage(`"old"`)), platform.ErrGone)
-	if err := f.Succeed(t.Context(), token, json.RawMessage(`"new"`)); err != nil {
-		t.Fatal(err)
-	}
-	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":"new"}`)
+	noError(t, f.Succeed(t.Context(), token, json.RawMessage(`"new"`)))
+	wantOutput(t, ended(t, f, "m", "one"), `{"result":"new"}`)
 }
 
-func tokenFailureCaught(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func tokenFailureCaught(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, catchAll)
 	mustStart(t, f, "m", "failed", `{}`)
-	if err := f.Fail(t.Context(), tokens.next(t), "Canceled", "by a person"); err != nil {
-		t.Fatal(err)
-	}
-	wantOutput(t, endedFlow(t, f, "m", "failed"), `{"error":{"Cause":"by a person","Error":"Canceled"}}`)
+	noError(t, f.Fail(t.Context(), tokens.next(t), "Canceled", "by a person"))
+	wantOutput(t, ended(t, f, "m", "failed"), `{"error":{"Cause":"by a person","Error":"Canceled"}}`)
 
 	mustStart(t, f, "m", "stopped", `{}`)
 	token := tokens.next(t)
-	if err := f.Stop(t.Context(), "m", "stopped", "Swept", "nobody owns it"); err != nil {
-		t.Fatal(err)
-	}
-	x := endedFlow(t, f, "m", "stopped")
+	noError(t, f.Stop(t.Context(), "m", "stopped", "Swept", "nobody owns it"))
+	x := ended(t, f, "m", "stopped")
 	wantStatus(t, x, "ABORTED", "Swept")
 	if x.Cause != "nobody owns it" || x.Output != nil {
 		t.Errorf("a stopped execution has cause %q and output %s", x.Cause, x.Output)
@@ -354,7 +313,7 @@ func tokenFailureCaught(t *testing.T, open func(*testing.T, FlowSetup) platform.
 
 // A missed beat arrives as States.Timeout, and can be caught by that name or by
 // its own.
-func heartbeatTimeout(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func heartbeatTimeout(t *testing.T, open OpenFlow) {
 	for _, name := range []string{platform.FlowHeartbeat, platform.FlowTimeout} {
 		fields := fmt.Sprintf(`"HeartbeatSeconds": 60, "TimeoutSeconds": 3600,
 			"Catch": [{"ErrorEquals": [%q], "ResultPath": "$.error", "Next": "Caught"}],`, name)
@@ -367,7 +326,7 @@ func heartbeatTimeout(t *testing.T, open func(*testing.T, FlowSetup) platform.Fl
 	}
 }
 
-func heartbeatKeepsAlive(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func heartbeatKeepsAlive(t *testing.T, open OpenFlow) {
 	f, tokens, clock := withToken(t, open, `"HeartbeatSeconds": 60, "TimeoutSeconds": 86400,`)
 	mustStart(t, f, "m", "one", `{}`)
 	token := tokens.next(t)
@@ -377,13 +336,11 @@ func heartbeatKeepsAlive(t *testing.T, open func(*testing.T, FlowSetup) platform
 			t.Fatalf("a token that beat every 50 seconds of 60: %v", err)
 		}
 	}
-	if err := f.Succeed(t.Context(), token, json.RawMessage(`1`)); err != nil {
-		t.Fatal(err)
-	}
-	wantOutput(t, endedFlow(t, f, "m", "one"), `{"result":1}`)
+	noError(t, f.Succeed(t.Context(), token, json.RawMessage(`1`)))
+	wantOutput(t, ended(t, f, "m", "one"), `{"result":1}`)
 }
 
-func timeoutOfAState(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func timeoutOfAState(t *testing.T, open OpenFlow) {
 	f, tokens, clock := withToken(t, open, `"TimeoutSecondsPath": "$.seconds", `+catchAll)
 	mustStart(t, f, "m", "one", `{"seconds":7200}`)
 	token := tokens.next(t)
@@ -396,7 +353,7 @@ func timeoutOfAState(t *testing.T, open func(*testing.T, FlowSetup) platform.Flo
 }
 
 // The timeout of a machine runs no Catch: that is why ours have none.
-func timeoutOfTheMachine(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func timeoutOfTheMachine(t *testing.T, open OpenFlow) {
 	tokens, clock := make(tokenKeeper, 1), NewClock()
 	machine := strings.Replace(string(waiting(catchAll)), "{", `{"TimeoutSeconds": 5, `, 1)
 	f := open(t, FlowSetup{
@@ -411,7 +368,7 @@ func timeoutOfTheMachine(t *testing.T, open func(*testing.T, FlowSetup) platform
 
 // What a function does wrong arrives under the names of the closed list, and
 // nothing else: a Retry that names them works in every home.
-func functionErrors(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func functionErrors(t *testing.T, open OpenFlow) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	wrong := map[string]platform.Function{
@@ -445,20 +402,20 @@ func functionErrors(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 	})
 	for name := range wrong {
 		mustStart(t, f, "m", name, fmt.Sprintf("%q", name))
-		wantStatus(t, endedFlow(t, f, "m", name), "FAILED", name)
+		wantStatus(t, ended(t, f, "m", name), "FAILED", name)
 	}
 	mustStart(t, f, "m", "well", `"well"`)
-	wantOutput(t, endedFlow(t, f, "m", "well"), `{"answer":"well"}`)
+	wantOutput(t, ended(t, f, "m", "well"), `{"answer":"well"}`)
 }
 
-func unknownToken(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func unknownToken(t *testing.T, open OpenFlow) {
 	f, _, _ := withToken(t, open, "")
 	isError(t, f.Succeed(t.Context(), "nobody's", json.RawMessage(`1`)), platform.ErrGone)
 	isError(t, f.Fail(t.Context(), "nobody's", "E", ""), platform.ErrGone)
 	isError(t, f.Beat(t.Context(), ""), platform.ErrGone)
 }
 
-func stopIdempotent(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func stopIdempotent(t *testing.T, open OpenFlow) {
 	f, tokens, _ := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{}`)
 	tokens.next(t)
@@ -467,20 +424,18 @@ func stopIdempotent(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 			t.Fatal(err)
 		}
 	}
-	x := endedFlow(t, f, "m", "one")
+	x := ended(t, f, "m", "one")
 	wantStatus(t, x, "ABORTED", "First")
 	if x.Cause != "First cause" {
 		t.Errorf("cause %q, want that of the first stop", x.Cause)
 	}
 }
 
-func nameAfterEnd(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func nameAfterEnd(t *testing.T, open OpenFlow) {
 	f, tokens, clock := withToken(t, open, "")
 	mustStart(t, f, "m", "one", `{"a":1}`)
-	if err := f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)); err != nil {
-		t.Fatal(err)
-	}
-	endedFlow(t, f, "m", "one")
+	noError(t, f.Succeed(t.Context(), tokens.next(t), json.RawMessage(`1`)))
+	ended(t, f, "m", "one")
 	clock.Advance(platform.NameTaken - time.Minute)
 	isError(t, f.Start(t.Context(), "m", "one", json.RawMessage(`{"a":2}`)), platform.ErrExists)
 	clock.Advance(2 * time.Minute)
@@ -490,7 +445,7 @@ func nameAfterEnd(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) 
 
 // A machine starts another one and waits for its end; a second start of the same
 // name is the same execution.
-func childExecution(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow) {
+func childExecution(t *testing.T, open OpenFlow) {
 	var calls atomic.Int32
 	f := open(t, FlowSetup{
 		Clock: NewClock(),
@@ -509,9 +464,9 @@ func childExecution(t *testing.T, open func(*testing.T, FlowSetup) platform.Flow
 	})
 	for _, name := range []string{"one", "two"} {
 		mustStart(t, f, "parent", name, `{"n":1}`)
-		wantOutput(t, endedFlow(t, f, "parent", name), `{"output":{"answer":{"n":1}},"status":"SUCCEEDED"}`)
+		wantOutput(t, ended(t, f, "parent", name), `{"output":{"answer":{"n":1}},"status":"SUCCEEDED"}`)
 	}
-	wantOutput(t, endedFlow(t, f, "child", "the-child"), `{"answer":{"n":1}}`)
+	wantOutput(t, ended(t, f, "child", "the-child"), `{"answer":{"n":1}}`)
 	if n := calls.Load(); n != 1 {
 		t.Errorf("the child called its function %d times, want once", n)
 	}
