@@ -326,7 +326,7 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	wantNumbers(t, withoutDuplicates(numbers(again.changes(), "a"), 1), 2)
 }
 
-// A consumer that hangs holds up neither the others nor writers, and gets all of
+// F24: a consumer that hangs holds up neither the others nor writers, and gets all of
 // it in the end.
 func feedConsumerIsolation(t *testing.T, s Store) {
 	hangs, release := make(chan struct{}), make(chan struct{})

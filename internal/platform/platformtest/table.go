@@ -61,6 +61,7 @@ func Table(t *testing.T, open func(t *testing.T) Store) {
 		{"item-refused", itemRefused},
 		{"number-normalised", numberNormalised},
 		{"ttl-still-readable", ttlStillReadable},
+		{"ttl-removed-in-the-end", ttlRemovedInTheEnd},
 		{"key-bounds", keyBounds},
 		{"key-order-bytes", keyOrderBytes},
 		{"query-limit-filter-empty-page", queryLimitFilterEmptyPage},
