@@ -174,8 +174,11 @@ func pages(t *testing.T, table platform.Table, q platform.Query) (names [][]stri
 			t.Fatalf("page %d: %v", len(names)+1, err)
 		}
 		names = append(names, rowNames(page.Rows))
-		if page.Cursor == "" {
+		switch page.Cursor {
+		case "":
 			return names
+		case q.Cursor:
+			t.Fatalf("page %d: the cursor stands still", len(names))
 		}
 		q.Cursor = page.Cursor
 	}
