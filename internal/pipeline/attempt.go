@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -37,15 +39,30 @@ func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
 		return err
 	}
 	spec := r.graph.spec(node)
+	ticket, err := s.ticket(ctx, r, in)
+	if err != nil {
+		return err
+	}
 	task, err := s.home.Tasks.Run(ctx, platform.TaskSpec{
 		Token: id, Org: r.org.ID(), Class: "process", Size: spec.Runner.Size, Arch: spec.Runner.Arch,
 		Trust: r.graph.Trigger.Trust, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
-		Ticket: s.ticket(r, in.Key, in.Attempt),
+		Ticket: ticket,
 	})
 	if err != nil {
 		return fmt.Errorf("run the task of %s: %w", id, err)
 	}
 	return s.taskStarted(ctx, r, st, in.Attempt, task)
+}
+
+func (s *Service) ticket(ctx context.Context, r ref, in call) (string, error) {
+	if s.Ticket == nil {
+		return "", nil
+	}
+	ticket, err := s.Ticket(ctx, LogName{r.org, r.run, in.Key, in.Attempt})
+	if err != nil {
+		return "", fmt.Errorf("ticket of %s: %w", attemptID(r.run, in.Key, in.Attempt), err)
+	}
+	return ticket, nil
 }
 
 // storeToken keeps the token in the attempt's row, on condition that the run still
@@ -349,12 +366,10 @@ func (s *Service) triesBefore(ctx context.Context, r ref, key StageKey, attempt 
 func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (recorded, error) {
 	c := s.queued(r, st.Key, st.Attempt+1, nil)
 	c.reason, c.why = end.reason, fmt.Sprintf("attempt %d ended: %s", st.Attempt, orText(end.why, end.reason))
-	next, boxes, err := s.move(ctx, r, st, StageQueued, c)
-	if err != nil && !lost(err) {
+	c.delay = end.after
+	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil && !lost(err) {
 		return recorded{}, err
 	}
-	_ = next
-	_ = boxes
 	return recorded{true, seconds(end.after)}, nil
 }
 
@@ -410,3 +425,16 @@ func merged(before []Notice, more []supervisor.Notice) []Notice {
 
 // retryPause is the wait before the first repeat of a failure of ours; it doubles.
 const retryPause = 10 * time.Second
+
+// ParseJobName reads what JobName has made.
+func ParseJobName(name string) (LogName, error) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 4 {
+		return LogName{}, fmt.Errorf("job %q: %w", name, platform.ErrInvalid)
+	}
+	attempt, err := strconv.Atoi(parts[3])
+	if err != nil {
+		return LogName{}, fmt.Errorf("job %q: %w: %w", name, err, platform.ErrInvalid)
+	}
+	return LogName{Org: platform.System(parts[0], "task"), Run: RunID(parts[1]), Key: StageKey(parts[2]), Attempt: attempt}, nil
+}

@@ -178,7 +178,7 @@ func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause,
 		return Run{}, err
 	}
 	if err := s.carryOut(ctx, r, boxes); err != nil {
-		s.log.ErrorContext(ctx, "cancel is late", "org", org.ID(), "run", id, "err", err) // the outbox repeats it
+		s.Log.ErrorContext(ctx, "cancel is late", "org", org.ID(), "run", id, "err", err) // the outbox repeats it
 	}
 	return next, nil
 }

@@ -23,16 +23,16 @@ const (
 // stages as they will run, and who waits for whom. It is stored once, as a blob
 // that the run's row names by digest.
 type Graph struct {
-	V          int               `json:"v"`
-	Run        RunID             `json:"run"`
-	Number     int               `json:"number"`
-	Trigger    Trigger           `json:"trigger"`
-	Name       string            `json:"name"`
-	Env        map[string]string `json:"env,omitempty"`
-	Params     map[string]string `json:"params,omitempty"`
-	Timeout    time.Duration     `json:"timeout"`
-	Stages     []*language.Stage `json:"stages"`
-	Nodes      []Node            `json:"nodes"`
+	V       int               `json:"v"`
+	Run     RunID             `json:"run"`
+	Number  int               `json:"number"`
+	Trigger Trigger           `json:"trigger"`
+	Name    string            `json:"name"`
+	Env     map[string]string `json:"env,omitempty"`
+	Params  map[string]string `json:"params,omitempty"`
+	Timeout time.Duration     `json:"timeout"`
+	Stages  []*language.Stage `json:"stages"`
+	Nodes   []Node            `json:"nodes"`
 
 	facts language.Facts // what is known at the start
 	out   [][]int        // the dependents of each node, without joins and end

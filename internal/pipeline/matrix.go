@@ -50,7 +50,9 @@ func (s *Service) takeSlot(ctx context.Context, r ref, node int, row Stage) (boo
 }
 
 // slotTaken tells that the last action of a refused queue, the slot's, was at fault.
-func slotTaken(err error) bool { return platform.FailedAt(err, slotAction) && !platform.FailedAt(err, 0) }
+func slotTaken(err error) bool {
+	return platform.FailedAt(err, slotAction) && !platform.FailedAt(err, 0)
+}
 
 // slotAction is where queue puts the slot: after row, event and attempt.
 const slotAction = 3

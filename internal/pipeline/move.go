@@ -16,6 +16,7 @@ type change struct {
 	if_    platform.Condition // beyond status, attempt and version
 	follow []string           // kinds of outbox rows
 	with   []platform.Action  // more rows of the same transaction
+	delay  time.Duration      // what follows is due only after it, and is left to whoever waits for it
 }
 
 // box is an outbox row: what must follow a step, written in its transaction,
@@ -41,12 +42,15 @@ const (
 // outboxDue is how long an outbox row waits before the sweeper looks at it.
 const outboxDue = 15 * time.Second
 
-func (s *Service) boxPut(r ref, kind string, key StageKey, attempt int, version int64) (box, platform.Put) {
-	b := box{outboxRow(r.org, r.run, kind, key, version), kind, key, attempt}
+func (s *Service) boxPut(r ref, kind string, st Stage, delay time.Duration) (box, platform.Put) {
+	b := box{outboxRow(r.org, r.run, kind, st.Key, st.version), kind, st.Key, st.Attempt}
 	item := platform.Item{
-		"kind": platform.Text(kind), "key": platform.Text(key), "attempt": platform.Int(attempt),
+		"kind": platform.Text(kind), "key": platform.Text(st.Key), "attempt": platform.Int(st.Attempt),
 		"org": platform.Text(r.org.ID()), "run": platform.Text(r.run), "graph": platform.Text(r.digest),
-	}.DueAt(dueKey(r.run, s.home.Clock.Now().Add(outboxDue)))
+	}.DueAt(dueKey(r.run, s.home.Clock.Now().Add(delay+outboxDue)))
+	if delay > 0 {
+		item["later"] = platform.Bool(true)
+	}
 	return b, platform.Put{Key: b.row, Item: item}
 }
 
@@ -86,19 +90,19 @@ func (s *Service) move(ctx context.Context, r ref, st Stage, to StageStatus, c c
 	if to.Final() {
 		update.Remove = []string{platform.DuePartition, platform.DueSort}
 	} else if until := s.deadline(r, next, to); until > 0 {
-		set.DueAt(dueKey(r.run, now.Add(until)))
+		set.DueAt(dueKey(r.run, now.Add(c.delay+until)))
 	}
 	actions := append([]platform.Action{update, stageEvent(r, next, st.Status, now)}, c.with...)
 	var boxes []box
 	for _, kind := range c.follow {
-		b, put := s.boxPut(r, kind, st.Key, next.Attempt, next.version)
+		b, put := s.boxPut(r, kind, next, c.delay)
 		boxes, actions = append(boxes, b), append(actions, put)
 	}
 	if err := s.transact(ctx, actions...); err != nil {
 		return st, nil, err
 	}
-	if s.observe != nil && next.kind == Cell {
-		s.observe.StageChanged(r.run, next)
+	if s.Observe != nil && next.kind == Cell {
+		s.Observe.StageChanged(r.run, next)
 	}
 	return next, boxes, nil
 }
@@ -109,7 +113,7 @@ func (s *Service) stamp(next *Stage, set platform.Item, r ref, to StageStatus, n
 	case to == StageQueued && next.Ready.IsZero():
 		next.Ready = now
 		set["ready"] = platform.Stamp(now)
-	case to == StageRunning && next.Started.IsZero():
+	case to == StageRunning: // of each attempt anew
 		next.Started = now
 		set["started"] = platform.Stamp(now)
 	case to.Final():
@@ -200,14 +204,14 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 		if digest, named := set["graph"].(platform.Text); named {
 			r.digest = string(digest)
 		}
-		b, put := s.boxPut(r, kind, "run", next.Attempt, next.version)
+		b, put := s.boxPut(r, kind, Stage{Key: "run", Attempt: next.Attempt, version: next.version}, 0)
 		boxes, actions = append(boxes, b), append(actions, put)
 	}
 	if err := s.transact(ctx, actions...); err != nil {
 		return run, nil, fmt.Errorf("run %s, %s to %s: %w", r.run, run.Status, to, err)
 	}
-	if s.observe != nil {
-		s.observe.RunChanged(next)
+	if s.Observe != nil {
+		s.Observe.RunChanged(next)
 	}
 	return next, boxes, nil
 }

@@ -168,7 +168,7 @@ const outboxGrace = 250 * time.Millisecond
 // off. It is a platform.Handler.
 func (s *Service) Outbox(ctx context.Context, changes []platform.Change) (int, error) {
 	for i, c := range changes {
-		if c.New == nil || c.Old != nil || c.Key.Parts()[0] != "outbox" {
+		if c.New == nil || c.Old != nil || c.Key.Parts()[0] != "outbox" || c.New.Bool("later") {
 			continue
 		}
 		if wait := outboxGrace - s.home.Clock.Now().Sub(c.At); wait > 0 {
@@ -177,7 +177,7 @@ func (s *Service) Outbox(ctx context.Context, changes []platform.Change) (int, e
 			}
 		}
 		if err := s.repeat(ctx, c.Key); err != nil {
-			s.log.ErrorContext(ctx, "outbox row not carried out", "row", c.Key.SK(), "err", err)
+			s.Log.ErrorContext(ctx, "outbox row not carried out", "row", c.Key.SK(), "err", err)
 		}
 	}
 	return len(changes), nil // what failed is due again, and the sweeper's

@@ -28,10 +28,8 @@ type Observer interface {
 // Service runs pipelines on a home. All its methods may be called twice at any
 // point, and at the same time.
 type Service struct {
-	home    platform.Home
-	log     *slog.Logger
-	secrets SecretSource
-	observe Observer
+	Parts
+	home platform.Home
 
 	mu     sync.Mutex
 	graphs map[string]*Graph // by digest: immutable, so a cache is never stale
@@ -40,10 +38,20 @@ type Service struct {
 // graphsKept bounds the cache of graphs; one of 1,000 stages takes about 3 MB.
 const graphsKept = 64
 
-// New makes a Service. secrets may be nil: then no secret has a value. observe
-// may be nil.
-func New(home platform.Home, log *slog.Logger, secrets SecretSource, observe Observer) *Service {
-	return &Service{home: home, log: log, secrets: secrets, observe: observe, graphs: make(map[string]*Graph)}
+// Parts are what a Service needs besides its home.
+type Parts struct {
+	Log     *slog.Logger
+	Logs    Logs
+	Secrets SecretSource // nil: no secret has a value
+	Observe Observer     // may be nil
+	// Ticket makes what the task of an attempt says hello with; nil where the
+	// supervisor is in this process.
+	Ticket func(ctx context.Context, log LogName) (string, error)
+}
+
+// New makes a Service.
+func New(home platform.Home, parts Parts) *Service {
+	return &Service{home: home, Parts: parts, graphs: make(map[string]*Graph)}
 }
 
 // ref is a run that a call is about, with its graph.

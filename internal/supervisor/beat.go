@@ -93,7 +93,7 @@ func (b *beats) send(ctx context.Context) (Order, error) {
 func (a *attempt) beatNow(sequence int64) Beat {
 	return Beat{
 		Sequence: sequence, Phase: phaseNames[a.live.phase.Load()], Command: int(a.live.command.Load()),
-		Segment: a.out.cutter.Segments(), MemoryMB: residentMB(), FreeDiskMB: freeSpace(spoolFolder(a.opt.Dir)) >> 20,
+		Segment: a.out.cutter.Segments(), MemoryMB: residentMB(), FreeDiskMB: freeSpace(a.opt.spoolFolder()) >> 20,
 		LastOutput: a.out.began.Add(time.Duration(a.out.last.Load())),
 	}
 }

@@ -15,32 +15,38 @@ type folders struct {
 	home      string
 	tmp       string
 	secretDir string // "" until a secret wants a file
-	made      bool   // dir is ours to remove
+	scratch   *Scratch
+	made      bool // dir is ours to remove, or to give back
 }
 
 // make creates the folders. The workspace is only named if the job brought one.
-func (f *folders) make(dir, workspace string) (err error) {
-	if dir == "" {
+func (f *folders) make(opt Options, workspace string) (err error) {
+	dir, fresh := opt.Dir, true
+	switch {
+	case opt.Scratch != nil:
+		dir, fresh = opt.Scratch.take()
+		f.scratch = opt.Scratch
+	case dir == "":
 		dir, err = os.MkdirTemp("", "buildit-")
-	} else {
-		err = makeDir(dir)
+	}
+	if err == nil {
+		dir, err = filepath.Abs(dir)
 	}
 	if err != nil {
 		return err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	*f = folders{dir: dir, workspace: workspace, home: dir + "/home", tmp: dir + "/tmp", made: true}
-	if workspace == "" {
-		f.workspace = dir + "/workspace"
-		if err := makeDir(f.workspace); err != nil {
+	f.dir, f.home, f.tmp, f.made = dir, dir+"/home", dir+"/tmp", true
+	if fresh {
+		if err := errors.Join(makeDir(dir), makeDir(f.home), makeDir(f.tmp)); err != nil {
 			return err
 		}
-	} else if f.workspace, err = filepath.Abs(workspace); err != nil {
-		return err
 	}
-	return errors.Join(makeDir(f.home), makeDir(f.tmp))
+	if workspace == "" {
+		f.workspace = dir + "/workspace"
+		return makeDir(f.workspace)
+	}
+	f.workspace, err = filepath.Abs(workspace)
+	return err
 }
 
 // makeDir makes one folder, and the ones above it only where they are missing.
@@ -84,17 +90,10 @@ func (f *folders) remove() error {
 	if f.secretDir != "" {
 		err = os.RemoveAll(f.secretDir)
 	}
-	return errors.Join(err, f.removeDir())
-}
-
-func (f *folders) removeDir() error {
-	err := os.RemoveAll(f.dir)
-	if errors.Is(err, os.ErrPermission) {
-		if err = openUp(f.dir); err == nil {
-			err = os.RemoveAll(f.dir)
-		}
+	if f.scratch != nil {
+		return errors.Join(err, f.scratch.give(f))
 	}
-	return err
+	return errors.Join(err, removeAll(f.dir))
 }
 
 // openUp gives the owner every right on the folders below dir (a Go module cache

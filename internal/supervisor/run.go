@@ -19,6 +19,8 @@ type Options struct {
 	// and (unless the job brings one) the workspace. It is made if it is absent,
 	// and removed at the end. "" makes a temporary one.
 	Dir string
+	// Scratch lends the folder instead of Dir, where many attempts share a process.
+	Scratch *Scratch
 	// Env is the environment of the base image, as NAME=value.
 	Env []string
 	// Masked are texts that no log may show besides the secrets: tokens.
@@ -164,7 +166,7 @@ func (a *attempt) prepare(ctx, calls context.Context) error {
 		return err
 	}
 	a.out.mask(a.masks)
-	if err := a.folders.make(a.opt.Dir, a.job.Workspace); err != nil {
+	if err := a.folders.make(a.opt, a.job.Workspace); err != nil {
 		return a.diskTrouble(err)
 	}
 	if err := a.prepareSource(ctx); err != nil {

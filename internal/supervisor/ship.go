@@ -26,7 +26,6 @@ type shipper struct {
 	queue  []waiting
 	memory int // bytes of text in the queue that are in memory
 	active bool
-	closed bool
 	err    error
 }
 
@@ -135,16 +134,19 @@ func (a *attempt) startLog(calls context.Context, stop context.CancelCauseFunc) 
 		}
 	}
 	a.ship = newShipper(func(part LogPart) error { return a.control.Log(calls, part) },
-		spoolFolder(a.opt.Dir), a.opt.SpoolBytes, ended)
+		a.opt.spoolFolder(), a.opt.SpoolBytes, ended)
 	a.openOutput(stop)
 }
 
 // spoolFolder is where the ring's file is made, which has no name there.
-func spoolFolder(dir string) string {
-	if dir == "" {
-		return os.TempDir()
+func (o *Options) spoolFolder() string {
+	switch {
+	case o.Scratch != nil:
+		return o.Scratch.dir
+	case o.Dir != "":
+		return o.Dir
 	}
-	return dir
+	return os.TempDir()
 }
 
 // closeLog ends the stream, and waits until the platform has all of it.

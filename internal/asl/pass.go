@@ -1,0 +1,26 @@
+package asl
+
+// pass hands its input, or a fixed result, on.
+//
+// Source: the specification, "Pass State".
+type pass struct {
+	result    any
+	hasResult bool
+}
+
+func readPass(_ *parser, o map[string]any, _ *state) work {
+	result, ok := o["Result"]
+	return &pass{result, ok}
+}
+
+func (p *pass) begin(r *Run, t *Thread, s *state) {
+	result, err := r.arguments(t, s)
+	if err != nil {
+		r.fail(t, s, t.problem(s, err))
+		return
+	}
+	if p.hasResult {
+		result = p.result
+	}
+	r.succeed(t, s, result, nil)
+}

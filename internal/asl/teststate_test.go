@@ -1,0 +1,5 @@
+package asl_test
+
+func (s *scenario) judgeTestState() (string, []string) {
+	return "kind test_state", nil
+}
