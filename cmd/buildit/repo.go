@@ -138,8 +138,12 @@ func repoShow(ctx context.Context, c *call) error {
 	}
 	r := found.value
 	return c.columns([]string{"NAME", r.Name}, [][]string{
-		{"id", r.ID}, {"url", r.URL}, {"provider", r.Provider}, {"default branch", firstOf(r.DefaultBranch, "-")},
-		{"status", firstOf(r.Status, "-")}, {"connected", ago(r.CreatedAt, time.Now())},
+		{"id", r.ID},
+		{"url", r.URL},
+		{"provider", r.Provider},
+		{"default branch", firstOf(r.DefaultBranch, "-")},
+		{"status", firstOf(r.Status, "-")},
+		{"connected", ago(r.CreatedAt, time.Now())},
 	})
 }
 
