@@ -14,16 +14,12 @@ import (
 
 // Snapshot is the tree as it was, in a folder of its own.
 type Snapshot struct {
-	dir string
-
-	mu   sync.Mutex
-	left int      // stages that will still ask for a folder
-	kept []string // names of its files and links, relative
+	dir   string
+	names []string // of its files and links, relative
 }
 
-// Take copies the tree into dir, which must not exist. uses is how many folders
-// will be made of it: the last one is the snapshot itself.
-func Take(ctx context.Context, root string, git bool, dir string, uses int) (*Snapshot, error) {
+// Take copies the tree into dir, which must not exist.
+func Take(ctx context.Context, root string, git bool, dir string) (*Snapshot, error) {
 	names, err := List(ctx, root, git)
 	if err != nil {
 		return nil, err
@@ -41,23 +37,15 @@ func Take(ctx context.Context, root string, git bool, dir string, uses int) (*Sn
 		}
 		names = append(names, more...)
 	}
-	return &Snapshot{dir: dir, left: uses, kept: names}, nil
+	return &Snapshot{dir, names}, nil
 }
 
-// Fill makes dir a copy of the snapshot, or the snapshot itself where nobody else
-// will need it. dir must not exist; its parent must.
+// Fill makes dir a copy of the snapshot. dir must not exist; its parent must.
 func (s *Snapshot) Fill(ctx context.Context, dir string) error {
-	s.mu.Lock()
-	s.left--
-	last := s.left == 0
-	s.mu.Unlock()
-	if last {
-		return os.Rename(s.dir, dir)
-	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	return copyAll(ctx, s.dir, dir, s.kept)
+	return copyAll(ctx, s.dir, dir, s.names)
 }
 
 // fewFiles are copied by one goroutine: to start more costs more.

@@ -61,12 +61,12 @@ func TestSnapshotHoldsUncommittedAndNotIgnored(t *testing.T) {
 	root := repository(t)
 	write(t, root, ".buildit/run/objects/secret", "ours")
 	work := t.TempDir()
-	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"), 2)
+	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, root, "tracked.txt", "changed while the run goes on")
-	for _, name := range []string{"a", "b"} { // the second one is the snapshot itself
+	for _, name := range []string{"a", "b"} {
 		dir := filepath.Join(work, name)
 		if err := s.Fill(t.Context(), dir); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestStagesShareNothing(t *testing.T) {
 	t.Parallel()
 	root := repository(t)
 	work := t.TempDir()
-	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"), 3)
+	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"))
 	if err != nil {
 		t.Fatal(err)
 	}

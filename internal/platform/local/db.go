@@ -30,6 +30,8 @@ const applicationID = 0x42494c44 // "BILD"
 var schema = slices.Concat(
 	tableSchema,
 	feedSchema,
+	queueSchema,
+	timerSchema,
 )
 
 // connectionPragmas are of every connection. Readers never wait for the writer
@@ -104,16 +106,15 @@ func checkVersion(path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1)
-	var version, application int64
-	if err := pool.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("%s: %w", path, describe(err))
-	}
-	if err := pool.QueryRow("PRAGMA application_id").Scan(&application); err != nil {
-		return fmt.Errorf("%s: %w", path, describe(err))
-	}
+	var version, application, tables int64
+	err = pool.QueryRow(`SELECT (SELECT user_version FROM pragma_user_version),
+		(SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_master)`).
+		Scan(&version, &application, &tables)
 	switch {
-	case application != applicationID && (application != 0 || version != 0):
-		return fmt.Errorf("%s is not a file of BuildIt; choose another data folder", path)
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, describe(err))
+	case application != applicationID && tables > 0:
+		return fmt.Errorf("%s is not a file of BuildIt: choose another data folder", path)
 	case version > schemaVersion:
 		return fmt.Errorf("%s has format %d, written by a newer BuildIt; this one knows formats up to %d: "+
 			"start the newer one, or choose another data folder (nothing was changed)", path, version, schemaVersion)
