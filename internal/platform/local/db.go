@@ -32,6 +32,7 @@ var schema = slices.Concat(
 	feedSchema,
 	queueSchema,
 	timerSchema,
+	flowSchema,
 )
 
 // connectionPragmas are of every connection. Readers never wait for the writer

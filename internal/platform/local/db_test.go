@@ -280,7 +280,7 @@ func TestQueryPlans(t *testing.T) {
 			for _, reverse := range []bool{false, true} {
 				q := platform.Query{Partition: p, Index: index, Prefix: p.Rows("stage"), Reverse: reverse}
 				statement, args := selection(q, at, resumed)
-				if plan := explain(t, db, statement, args); !strings.HasPrefix(plan, want) || strings.Contains(plan, "B-TREE") {
+				if plan := queryPlan(t, db, statement, args); !strings.HasPrefix(plan, want) || strings.Contains(plan, "B-TREE") {
 					t.Errorf("index %d, resumed %v, reverse %v: %s", index, resumed, reverse, plan)
 				}
 			}
@@ -288,7 +288,7 @@ func TestQueryPlans(t *testing.T) {
 	}
 }
 
-func explain(t *testing.T, db *DB, statement string, args []any) string {
+func queryPlan(t *testing.T, db *DB, statement string, args []any) string {
 	t.Helper()
 	rows, err := db.query(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
 	if err != nil {

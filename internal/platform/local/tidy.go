@@ -42,7 +42,7 @@ func (t *Table) tidy(tx *tx, now time.Time) error {
 		return err
 	}
 	for _, key := range keys {
-		old, err := t.item(tx, key)
+		old, err := t.stored(tx, key)
 		if err != nil {
 			return err
 		}

@@ -41,6 +41,7 @@ func Table(t *testing.T, open func(t *testing.T) Store) {
 	runStoreCases(t, open, []storeCase{
 		{"put-if-absent-race", putIfAbsentRace},
 		{"update-counter-concurrent", updateCounterConcurrent},
+		{"lost-race-read-again", lostRaceReadAgain},
 		{"condition-returns-old-row", conditionReturnsOldRow},
 		{"condition-type-mismatch", conditionTypeMismatch},
 		{"conditions-closed-list", conditionsClosedList},

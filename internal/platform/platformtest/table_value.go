@@ -181,6 +181,8 @@ var conditionCases = []struct {
 	{platform.Equal{Attribute: "bool", Value: platform.Bool(false)}, false, false},
 	{platform.Equal{Attribute: "list", Value: platform.List{number(1), text("a")}}, true, false},
 	{platform.Equal{Attribute: "list", Value: platform.List{text("a"), number(1)}}, false, false},
+	{platform.Equal{Attribute: "list", Value: platform.List{number(1), text("a"), text("b")}}, false, false},
+	{platform.Equal{Attribute: "list", Value: platform.List{number(1)}}, false, false},
 	{platform.Equal{Attribute: "map", Value: platform.Map{"k": number(1)}}, true, false},
 	{platform.Equal{Attribute: "map", Value: platform.Map{"k": number(1), "l": number(1)}}, false, false},
 	{platform.Equal{Attribute: "empty", Value: text("")}, true, false},

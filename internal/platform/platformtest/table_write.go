@@ -50,6 +50,59 @@ func updateCounterConcurrent(t *testing.T, s Store) {
 	}
 }
 
+// F21: who loses a race reads again and decides anew. Four movers carry units
+// between three accounts; none is lost, and no move is made on an old reading.
+func lostRaceReadAgain(t *testing.T, s Store) {
+	const movers, moves, units = 4, 4, 10
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		put(t, s.Table, stage(name), platform.Item{"units": number(units), "version": number(0)})
+	}
+	together(movers, func(mover int) {
+		for move := range moves {
+			from, to := names[(mover+move)%3], names[(mover+move+1)%3]
+			for moveUnit(t, s.Table, from, to) {
+			}
+		}
+	})
+	var total, versions int64
+	for _, name := range names {
+		row := get(t, s.Table, stage(name))
+		total += row.Int("units")
+		versions += row.Int("version")
+	}
+	if total != units*int64(len(names)) || versions != 2*movers*moves {
+		t.Errorf("%d units after %d steps, want %d after %d", total, versions, units*len(names), 2*movers*moves)
+	}
+}
+
+// moveUnit carries one unit, and says whether it was too late and must be tried again.
+func moveUnit(t *testing.T, table platform.Table, from, to string) (again bool) {
+	step := func(name string, by int64) (platform.Action, error) {
+		row, err := table.Get(t.Context(), stage(name))
+		if err != nil {
+			return nil, err
+		}
+		return platform.Update{
+			Key: stage(name), Set: platform.Item{"units": platform.Int(row.Int("units") + by)},
+			Add: map[string]int64{"version": 1},
+			If:  platform.Equal{Attribute: "version", Value: platform.Int(row.Int("version"))},
+		}, nil
+	}
+	out, errOut := step(from, -1)
+	in, errIn := step(to, 1)
+	if err := errors.Join(errOut, errIn); err != nil {
+		t.Error(err)
+		return false
+	}
+	err := table.Transact(t.Context(), "", out, in)
+	if err != nil && !errors.Is(err, platform.ErrConditionFailed) {
+		t.Error(err)
+		return false
+	}
+	return err != nil
+}
+
 // Who is refused sees the row that was in the way, whatever the action; or none.
 func conditionReturnsOldRow(t *testing.T, s Store) {
 	old := platform.Item{"status": text("running"), "log": platform.List{text("a"), number(1)}}
