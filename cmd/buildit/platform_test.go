@@ -116,6 +116,7 @@ func (s *script) routes() []access.Route {
 		}
 	}
 	repository := map[string]any{"id": "r1", "name": "shop", "url": "https://git.example.com/acme/shop.git", "provider": "git", "default_branch": "main"}
+	found := scanned{Commit: theCommit, Findings: []finding{{"pipeline", ".buildit.kdl", "is a pipeline file"}}}
 	list := func(items ...any) func(*http.Request) (any, error) {
 		return func(*http.Request) (any, error) { return access.NewPage(items, ""), nil }
 	}
@@ -123,20 +124,30 @@ func (s *script) routes() []access.Route {
 		route("GET /repositories", access.RepositoryRead, list(repository)),
 		route("POST /repositories", access.RepositoryConnect, func(r *http.Request) (any, error) {
 			in, err := access.Decode[struct {
-				URL      string `json:"url"`
-				Name     string `json:"name"`
-				Provider string `json:"provider"`
+				URL          string `json:"url"`
+				Name         string `json:"name"`
+				Provider     string `json:"provider"`
+				RunPipelines bool   `json:"run_pipelines"`
 			}](r)
 			return map[string]any{
-				"id": "r2", "name": in.Name, "url": in.URL, "provider": in.Provider,
-				"webhook_url": "/webhooks/github/r2", "webhook_secret": "s3cr3t",
+				"repository": map[string]any{"id": "r2", "name": in.Name, "url": in.URL, "run_pipelines": in.RunPipelines},
+				"webhook":    map[string]any{"path": "/webhooks/" + in.Provider + "/r2", "secret": "s3cr3t"},
+				"scan":       found,
 			}, err
 		}),
-		route("POST /repositories/{repository}/scan", access.RepositoryScan, func(*http.Request) (any, error) {
-			return map[string]any{"commit": theCommit, "findings": []finding{{"pipeline", ".buildit.kdl", "is a pipeline file"}}}, nil
+		route("GET /repositories/{repository}", access.RepositoryRead, func(r *http.Request) (any, error) {
+			if name := r.PathValue("repository"); name != "shop" && name != "r1" {
+				return nil, problem.New(problem.NotFound, "There is no repository %q.", name)
+			}
+			return repository, nil
 		}),
-		route("POST /repositories/{repository}/sync", access.RepositoryScan, func(r *http.Request) (any, error) {
-			return map[string]string{"id": r.PathValue("repository")}, nil
+		route("POST /repositories/{repository}/confirm", access.RepositoryConnect, func(r *http.Request) (any, error) {
+			in, err := access.Decode[map[string]bool](r)
+			return map[string]any{"name": "shop", "run_pipelines": in["run_pipelines"]}, err
+		}),
+		route("POST /repositories/{repository}/scan", access.RepositoryScan, func(*http.Request) (any, error) { return found, nil }),
+		route("POST /repositories/{repository}/sync", access.RepositoryScan, func(*http.Request) (any, error) {
+			return map[string]any{"refs": 1, "runs": []string{theRun}}, nil
 		}),
 		route("GET /runs", access.RunRead, s.listRuns),
 		route("POST /runs", access.PipelineRun, s.startRun),
