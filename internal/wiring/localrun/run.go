@@ -62,7 +62,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 	}
 	defer func() { err = errors.Join(err, data.close()) }()
 
-	flow, err := memory.NewFlow(engine.Options{Machines: statemachines.All(), Workers: atOnce(), Log: c.Log})
+	flow, err := memory.NewFlow(ctx, engine.Options{Machines: statemachines.All(), Workers: atOnce(), Log: c.Log})
 	if err != nil {
 		return Result{}, err
 	}
