@@ -20,7 +20,7 @@ func init() {
 }
 
 func logs(o *options) func(context.Context, *call) error {
-	which := runFlags(o)
+	which := whichRun(o)
 	follows := o.flags.Bool("f", false, "")
 	return func(ctx context.Context, c *call) error {
 		id, err := which.find(ctx, c, *follows)
