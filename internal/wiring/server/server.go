@@ -7,10 +7,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/access/openapi"
+	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
 )
@@ -27,6 +29,7 @@ type Options struct {
 // Server is the platform, ready to answer and to work.
 type Server struct {
 	Handler http.Handler
+	API     *access.Mux // its routes are the authorization matrix
 	// Functions are what the state machines call, by name; the home gets them
 	// before it runs.
 	Functions map[string]platform.Function
@@ -48,10 +51,46 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Server{API: mux, Functions: map[string]platform.Function{}}
+	if err := s.addPipeline(home, credentials, o); err != nil {
+		return nil, err
+	}
 	top := http.NewServeMux()
 	top.Handle("/", mux)
 	top.Handle(presign.Path, o.Blobs)
-	return &Server{Handler: top, Functions: map[string]platform.Function{}}, nil
+	s.Handler = top
+	return s, nil
+}
+
+// addPipeline adds runs: their state machines' function, the protocol of their
+// supervisors, and the streams that follow them.
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) error {
+	logs := pipeline.NewLogStore(home.Blobs)
+	follower := pipeline.NewFollower(logs)
+	runs := pipeline.New(home, pipeline.Parts{
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+	})
+	follower.Bind(runs)
+	s.Functions["pipeline"] = runs.Function
+	s.work = append(s.work, func(ctx context.Context) error {
+		return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox)
+	})
+	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
+	streams := &access.Streams{
+		Credentials: credentials, Clock: home.Clock, Log: o.Log, Origins: hosts(o.Origins), Logs: follower, Runs: follower,
+	}
+	return errors.Join(s.API.Register(runner.Routes()...), s.API.Register(streams.Routes()...))
+}
+
+// hosts are the hosts of origins, as a WebSocket's Origin is compared.
+func hosts(origins []string) []string {
+	var names []string
+	for _, origin := range origins {
+		if at, err := url.Parse(origin); err == nil {
+			names = append(names, at.Host)
+		}
+	}
+	return names
 }
 
 // Run works until ctx ends, and returns nil then. If a part fails, all end.
