@@ -173,7 +173,8 @@ func (h *home) awaitText(t *testing.T, want string) {
 		select {
 		case <-wake:
 		case <-limit:
-			t.Fatalf("%q did not come; the log is %q", want, h.text())
+			t.Errorf("%q did not come; the log is %q", want, h.text())
+			return
 		}
 	}
 }
@@ -200,7 +201,7 @@ func (h *home) run(t *testing.T) Result {
 	t.Helper()
 	result, err := Run(t.Context(), h, options(t))
 	if err != nil {
-		t.Fatalf("Run: %v; log %q", err, h.text())
+		t.Fatalf("Run: %v", err)
 	}
 	if h.result == nil || h.result.Reason != result.Reason {
 		t.Fatalf("reported %+v, returned %+v", h.result, result)
@@ -212,6 +213,7 @@ func (h *home) run(t *testing.T) Result {
 func want(t *testing.T, h *home, result Result, reason string) {
 	t.Helper()
 	if result.Reason != reason {
-		t.Fatalf("reason %s (%s), want %s; log:\n%s", result.Reason, result.Detail, reason, h.text())
+		text := h.text()
+		t.Fatalf("reason %s (%s), want %s; log ends %q", result.Reason, result.Detail, reason, text[max(0, len(text)-500):])
 	}
 }
