@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/buildit-dev/buildit/internal/platform"
 )
 
 // home is a platform of one attempt, in memory: it keeps objects by digest, the
@@ -33,6 +35,7 @@ type home struct {
 	result  *Result
 	refuse  func(call string) error // before anything else, if set
 	sent    []Object                // uploads
+	missing bool                    // the store knows that objects are not there
 }
 
 func (h *home) check(ctx context.Context, call string) error {
@@ -132,6 +135,9 @@ func (h *home) Download(ctx context.Context, object Object) (io.ReadCloser, erro
 		return nil, err
 	}
 	text, ok := h.objects[object.SHA256]
+	if !ok && h.missing {
+		return nil, fmt.Errorf("object %s: %w", object.SHA256, platform.ErrNotFound)
+	}
 	if !ok {
 		return nil, fmt.Errorf("no object %s", object.SHA256)
 	}
