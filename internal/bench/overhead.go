@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -150,6 +151,9 @@ func randomGraph(seed uint64) ([]stage, time.Duration) {
 		var ready time.Duration
 		for range min(i, r.IntN(4)) {
 			need := r.IntN(i)
+			if slices.Contains(s.needs, fmt.Sprintf("s%02d", need)) {
+				continue
+			}
 			s.needs = append(s.needs, fmt.Sprintf("s%02d", need))
 			ready = max(ready, ends[need])
 		}
