@@ -127,7 +127,11 @@ func (s *scanner) value(prefix string) value {
 		if numeric(word) {
 			return value{span: at, kind: isNumber, text: word}
 		}
-		s.mistake(at, "number-with-suffix", word+" is not a number; durations and sizes are strings", prefix+quote(word)).fix(s.file, at, quote(word))
+		meant := word
+		if fields := durationWords.FindStringSubmatch(strings.ToLower(word)); fields != nil {
+			meant = fields[1] + fields[3][:1] // 5min is 5m
+		}
+		s.mistake(at, "number-with-suffix", word+" is not a number; durations and sizes are strings", prefix+quote(meant)).fix(s.file, at, quote(meant))
 		return value{span: at, text: word, broken: true}
 	case word == "":
 		s.skip()

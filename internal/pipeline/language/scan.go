@@ -27,6 +27,8 @@ type scanner struct {
 	torn bool
 	// openEnd says that a block reached the end of the file.
 	openEnd bool
+	// buried says that the top-level node under way nests too deep.
+	buried bool
 	// lastText is the last quoted string.
 	lastText span
 	// lost counts the mistakes so far; who compares it knows that one was made.
@@ -149,6 +151,10 @@ func (s *scanner) node() *node {
 	s.entries(n)
 	s.terminator(n)
 	n.broken = s.lost > lost
+	if s.buried && s.depth == 0 {
+		s.buried = false
+		return nil // no node of the language is that deep, so nothing else is said of it
+	}
 	return n
 }
 
@@ -298,6 +304,7 @@ func (s *scanner) blockOf(n *node, struck bool) {
 
 // tooDeep reports a block below the deepest level and passes over it.
 func (s *scanner) tooDeep(open span) {
+	s.buried = true
 	s.mistake(open, "nesting-too-deep", "blocks nest at most 16 deep", "no node of the language needs more than five")
 	depth := 0
 	for !s.end() {
