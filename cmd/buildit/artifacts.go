@@ -43,7 +43,7 @@ type artifact struct {
 }
 
 func artifacts(o *options) func(context.Context, *call) error {
-	which := runFlags(o)
+	which := whichRun(o)
 	folder := o.flags.String("o", ".", "")
 	stage := o.flags.String("stage", "", "")
 	return func(ctx context.Context, c *call) error {

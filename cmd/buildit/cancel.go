@@ -12,7 +12,7 @@ func init() {
 }
 
 func cancel(o *options) func(context.Context, *call) error {
-	which := runFlags(o)
+	which := whichRun(o)
 	reason := o.flags.String("reason", "", "")
 	return func(ctx context.Context, c *call) error {
 		id, err := which.find(ctx, c, false)

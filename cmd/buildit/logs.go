@@ -20,7 +20,7 @@ func init() {
 }
 
 func logs(o *options) func(context.Context, *call) error {
-	which := runFlags(o)
+	which := whichRun(o)
 	follows := o.flags.Bool("f", false, "")
 	return func(ctx context.Context, c *call) error {
 		id, err := which.find(ctx, c, *follows)
@@ -90,8 +90,25 @@ func printLog(ctx context.Context, c *call, id string, s stageInfo, title bool) 
 		}
 		return c.printJSON(map[string]any{"stage": s.Name, "key": s.Key, "attempt": s.Attempt, "text": string(text)})
 	}
-	_, err = io.Copy(c.env.stdout, body)
+	out := &lastByte{to: c.env.stdout}
+	_, err = io.Copy(out, body)
+	if err == nil && title && out.last != 0 && out.last != '\n' {
+		err = c.say("") // the next title begins a line
+	}
 	return errors.Join(err, body.Close())
+}
+
+// lastByte passes bytes on and knows the last of them.
+type lastByte struct {
+	to   io.Writer
+	last byte
+}
+
+func (l *lastByte) Write(text []byte) (int, error) {
+	if len(text) > 0 {
+		l.last = text[len(text)-1]
+	}
+	return l.to.Write(text)
 }
 
 // resultError is a run that did not succeed: everything was said already, and the

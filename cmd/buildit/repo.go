@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,19 +12,24 @@ import (
 func init() {
 	register(verb{
 		name: "repo", summary: "connect repositories, and look at those that are",
-		usage:   "connect URL [--name NAME] [--provider github|gitlab|bitbucket] | list | show REPO | scan REPO | sync REPO | disconnect REPO [--json]",
-		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop",
-		flags:   append([]string{"connect", "list", "show", "scan", "sync", "disconnect", "--name", "--provider"}, apiFlags...),
-		run:     repo,
+		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--run-pipelines] | confirm REPO [--off] |\n" +
+			"         list | show REPO | scan REPO [--commit COMMIT] | sync REPO | disconnect REPO [--json]",
+		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop --run-pipelines",
+		flags: append([]string{
+			"connect", "confirm", "list", "show", "scan", "sync", "disconnect",
+			"--name", "--provider", "--run-pipelines", "--off", "--commit",
+		}, apiFlags...),
+		run: repo,
 	})
 }
 
 // repoVerbs are the second words of repo.
 var repoVerbs = map[string]func(context.Context, *environment, []string) int{
 	"connect":    apiVerb("repo connect", 1, 1, repoConnect),
+	"confirm":    apiVerb("repo confirm", 1, 1, repoConfirm),
 	"list":       apiVerb("repo list", 0, 0, plainly(repoList)),
 	"show":       apiVerb("repo show", 1, 1, plainly(repoShow)),
-	"scan":       apiVerb("repo scan", 1, 1, plainly(repoScan)),
+	"scan":       apiVerb("repo scan", 1, 1, repoScan),
 	"sync":       apiVerb("repo sync", 1, 1, plainly(repoSync)),
 	"disconnect": apiVerb("repo disconnect", 1, 1, plainly(repoDisconnect)),
 }
@@ -53,38 +58,87 @@ type repository struct {
 	Provider      string    `json:"provider"`
 	DefaultBranch string    `json:"default_branch"`
 	Status        string    `json:"status"`
-	CreatedAt     time.Time `json:"created_at"`
-	WebhookURL    string    `json:"webhook_url"`
-	WebhookSecret string    `json:"webhook_secret"` // in the answer to connect alone
+	Banner        string    `json:"banner"`
+	RunPipelines  bool      `json:"run_pipelines"`
+	Created       time.Time `json:"created"`
+	Looked        time.Time `json:"looked"`
+}
+
+// scanned is what a scan has found.
+type scanned struct {
+	Commit   string    `json:"commit"`
+	Findings []finding `json:"findings"`
+	Notices  []string  `json:"notices"`
+}
+
+// finding is one thing that can be worked with.
+type finding struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// connected is the answer to connect.
+type connected struct {
+	Repository repository `json:"repository"`
+	Webhook    *struct {
+		Path   string `json:"path"`
+		Secret string `json:"secret"`
+	} `json:"webhook"`
+	Scan   *scanned `json:"scan"`
+	Notice string   `json:"notice"`
 }
 
 func repoConnect(o *options) func(context.Context, *call) error {
-	name := o.flags.String("name", "", "")
-	provider := o.flags.String("provider", "", "")
+	in := map[string]any{}
+	text := func(flag, field string) {
+		o.flags.Func(flag, "", func(value string) error { in[field] = value; return nil })
+	}
+	text("name", "name")
+	text("provider", "provider")
+	o.flags.BoolFunc("run-pipelines", "", func(string) error { in["run_pipelines"] = true; return nil })
 	return func(ctx context.Context, c *call) error {
-		in := map[string]string{"url": c.words[0]}
-		for field, text := range map[string]string{"name": *name, "provider": *provider} {
-			if text != "" {
-				in[field] = text
-			}
+		in["url"] = c.words[0]
+		var answer raw[connected]
+		if err := c.post(ctx, "/repositories", in, &answer); err != nil || c.json {
+			return orJSON(c, err, answer)
 		}
+		return c.printConnected(answer.value)
+	}
+}
+
+func (c *call) printConnected(got connected) error {
+	r := got.Repository
+	err := c.say("connected %s (%s)", r.Name, r.URL)
+	if err == nil && got.Notice != "" {
+		err = c.say("%s", got.Notice)
+	}
+	if err == nil && got.Scan != nil {
+		err = c.printFindings(*got.Scan)
+	}
+	if err == nil && got.Webhook != nil {
+		err = c.say("\nTo hear of pushes at once, add this webhook at the provider (the secret is shown only now):\n"+
+			"  address  %s\n  secret   %s\nWithout it BuildIt looks at the repository from time to time.",
+			c.server+got.Webhook.Path, got.Webhook.Secret)
+	}
+	if err == nil && !r.RunPipelines {
+		err = c.say("\nPushes run nothing yet. To have them run the pipelines: buildit repo confirm %s", r.Name)
+	}
+	return err
+}
+
+func repoConfirm(o *options) func(context.Context, *call) error {
+	off := o.flags.Bool("off", false, "")
+	return func(ctx context.Context, c *call) error {
 		var answer raw[repository]
-		if err := c.post(ctx, "/repositories", in, &answer); err != nil {
-			return err
+		err := c.post(ctx, repositoryPath(c.words[0], "/confirm"), map[string]bool{"run_pipelines": !*off}, &answer)
+		switch {
+		case err != nil || c.json:
+			return orJSON(c, err, answer)
+		case *off:
+			return c.say("pushes to %s run nothing any more", answer.value.Name)
 		}
-		if c.json {
-			return c.printJSON(answer)
-		}
-		r := answer.value
-		if err := c.say("connected %s (%s)", r.Name, r.URL); err != nil || r.WebhookSecret == "" {
-			return err
-		}
-		at := r.WebhookURL
-		if strings.HasPrefix(at, "/") {
-			at = c.server + at
-		}
-		return c.say("\nTo hear of pushes at once, add this webhook at the provider (the secret is shown only now):\n"+
-			"  address  %s\n  secret   %s\nWithout it BuildIt looks at the repository from time to time.", at, r.WebhookSecret)
+		return c.say("pushes to %s run its pipelines from now on", answer.value.Name)
 	}
 }
 
@@ -110,96 +164,102 @@ func repoList(ctx context.Context, c *call) error {
 	return c.columns([]string{"NAME", "PROVIDER", "BRANCH", "URL"}, rows)
 }
 
+func repositoryPath(name, more string) string { return "/repositories/" + url.PathEscape(name) + more }
+
 // findRepository finds one by its name or its id.
 func findRepository(ctx context.Context, c *call, word string) (raw[repository], error) {
 	var found raw[repository]
-	err := eachPage(ctx, c, "/repositories", nil, func(r raw[repository]) bool {
-		if r.value.ID == word || r.value.Name == word {
-			found = r
-			return false
-		}
-		return true
-	})
-	if err == nil && found.value.ID == "" {
-		err = fmt.Errorf("no repository is called %q; `buildit repo list` shows those that are connected", word)
+	err := c.get(ctx, repositoryPath(word, ""), &found)
+	var r *refusal
+	if errors.As(err, &r) && r.Status == http.StatusNotFound {
+		r.hint = "`buildit repo list` shows the repositories that are connected."
 	}
 	return found, err
 }
 
-func repositoryPath(id, more string) string { return "/repositories/" + url.PathEscape(id) + more }
-
 func repoShow(ctx context.Context, c *call) error {
 	found, err := findRepository(ctx, c, c.words[0])
-	if err != nil {
-		return err
+	if err != nil || c.json {
+		return orJSON(c, err, found)
 	}
-	if c.json {
-		return c.printJSON(found)
+	r, now := found.value, time.Now()
+	pushes := "run nothing; `buildit repo confirm " + r.Name + "` changes that"
+	if r.RunPipelines {
+		pushes = "run the pipelines"
 	}
-	r := found.value
-	return c.columns([]string{"NAME", r.Name}, [][]string{
-		{"id", r.ID}, {"url", r.URL}, {"provider", r.Provider}, {"default branch", firstOf(r.DefaultBranch, "-")},
-		{"status", firstOf(r.Status, "-")}, {"connected", ago(r.CreatedAt, time.Now())},
+	err = c.columns([]string{"name", r.Name}, [][]string{
+		{"id", r.ID},
+		{"url", r.URL},
+		{"provider", r.Provider},
+		{"default branch", firstOf(r.DefaultBranch, "-")},
+		{"status", firstOf(r.Status, "-")},
+		{"pushes", pushes},
+		{"connected", ago(r.Created, now)},
+		{"looked at", ago(r.Looked, now)},
 	})
+	if err == nil && r.Banner != "" {
+		err = c.say("%s", clean(r.Banner, 500))
+	}
+	return err
 }
 
-// finding is one thing that the scan of a repository has found.
-type finding struct {
-	Kind   string `json:"kind"`
-	Path   string `json:"path"`
-	Reason string `json:"reason"`
+func repoScan(o *options) func(context.Context, *call) error {
+	in := struct {
+		Commit string `json:"commit,omitempty"`
+	}{}
+	o.flags.StringVar(&in.Commit, "commit", "", "")
+	return func(ctx context.Context, c *call) error {
+		var answer raw[scanned]
+		if err := c.post(ctx, repositoryPath(c.words[0], "/scan"), in, &answer); err != nil || c.json {
+			return orJSON(c, err, answer)
+		}
+		return c.printFindings(answer.value)
+	}
 }
 
-func repoScan(ctx context.Context, c *call) error {
-	found, err := findRepository(ctx, c, c.words[0])
-	if err != nil {
-		return err
-	}
-	var answer raw[struct {
-		Commit   string    `json:"commit"`
-		Findings []finding `json:"findings"`
-	}]
-	if err := c.post(ctx, repositoryPath(found.value.ID, "/scan"), struct{}{}, &answer); err != nil {
-		return err
-	}
-	if c.json {
-		return c.printJSON(answer)
-	}
-	if len(answer.value.Findings) == 0 {
+func (c *call) printFindings(s scanned) error {
+	if len(s.Findings) == 0 {
 		return c.say("nothing found: BuildIt looks for .buildit.kdl, Terraform roots, manifests, kustomizations and charts")
 	}
 	var rows [][]string
-	for _, f := range answer.value.Findings {
+	for _, f := range s.Findings {
 		rows = append(rows, []string{f.Kind, clean(f.Path, 80), clean(f.Reason, 100)})
 	}
-	return c.columns([]string{"KIND", "PATH", "WHY"}, rows)
+	err := c.columns([]string{"KIND", "PATH", "WHY"}, rows)
+	for _, text := range s.Notices {
+		if err == nil {
+			err = c.say("note: %s", clean(text, 200))
+		}
+	}
+	return err
 }
 
 func repoSync(ctx context.Context, c *call) error {
-	found, err := findRepository(ctx, c, c.words[0])
-	if err != nil {
-		return err
+	var answer raw[struct {
+		Banner string   `json:"banner"`
+		Refs   int      `json:"refs"`
+		Runs   []string `json:"runs"`
+	}]
+	if err := c.post(ctx, repositoryPath(c.words[0], "/sync"), struct{}{}, &answer); err != nil || c.json {
+		return orJSON(c, err, answer)
 	}
-	var answer any
-	if err := c.post(ctx, repositoryPath(found.value.ID, "/sync"), struct{}{}, &answer); err != nil {
-		return err
+	switch got := answer.value; {
+	case got.Banner != "":
+		return c.say("%s", clean(got.Banner, 500))
+	case len(got.Runs) > 0:
+		return c.say("started %s", strings.Join(got.Runs, " "))
+	case got.Refs > 0:
+		return c.say("%d refs have moved, and no run was to be started", got.Refs)
 	}
-	if c.json {
-		return c.printJSON(answer)
-	}
-	return c.say("BuildIt looks at %s now; `buildit runs` shows what starts", found.value.Name)
+	return c.say("nothing has moved")
 }
 
 func repoDisconnect(ctx context.Context, c *call) error {
-	found, err := findRepository(ctx, c, c.words[0])
-	if err != nil {
-		return err
-	}
-	if err := c.do(ctx, http.MethodDelete, repositoryPath(found.value.ID, ""), nil, nil); err != nil {
+	if err := c.do(ctx, http.MethodDelete, repositoryPath(c.words[0], ""), nil, nil); err != nil {
 		return err
 	}
 	if c.json {
-		return c.printJSON(map[string]string{"id": found.value.ID})
+		return c.printJSON(map[string]string{"disconnected": c.words[0]})
 	}
-	return c.say("disconnected %s", found.value.Name)
+	return c.say("disconnected %s", c.words[0])
 }

@@ -133,7 +133,7 @@ func (c *call) printRuns(list []raw[runInfo]) error {
 func short(commit string) string { return commit[:min(len(commit), 8)] }
 
 func runsShow(o *options) func(context.Context, *call) error {
-	which := runFlags(o)
+	which := whichRun(o)
 	return func(ctx context.Context, c *call) error {
 		id, err := which.find(ctx, c, false)
 		if err != nil {
@@ -193,7 +193,7 @@ func because(reason, why string) string {
 // number), or --commit.
 type runChoice struct{ commit *string }
 
-func runFlags(o *options) runChoice { return runChoice{o.flags.String("commit", "", "")} }
+func whichRun(o *options) runChoice { return runChoice{o.flags.String("commit", "", "")} }
 
 // patience is how long the run of a commit is waited for: the push may not have
 // been heard of yet.

@@ -107,7 +107,7 @@ func dial(t *testing.T, server *httptest.Server, token string) socket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.CloseNow() }) // it may be closed already
+	t.Cleanup(func() { conn.CloseNow() }) // it may be closed already
 	return socket{t, conn}
 }
 

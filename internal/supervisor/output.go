@@ -62,7 +62,9 @@ func (o *output) open() (err error) {
 	if o.read, o.write, err = os.Pipe(); err != nil {
 		return fmt.Errorf("no pipe for the commands: %w", err)
 	}
-	growPipe(o.write)
+	if err := preparePipe(o.write); err != nil {
+		return fmt.Errorf("no pipe for the commands: %w", errors.Join(err, o.read.Close(), o.write.Close()))
+	}
 	o.settled, o.ended = make(chan error, 1), make(chan error, 1)
 	go func() { o.ended <- o.pump() }()
 	return nil

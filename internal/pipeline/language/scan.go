@@ -28,6 +28,7 @@ func (f *file) scan() (nodes []*node, whole bool) {
 	s := &scanner{file: f}
 	if at, ok := s.foreignFile(); ok {
 		s.torn, s.at = true, at
+		s.lostNode = true
 		return nil, false
 	}
 	nodes = s.nodes(nil)
@@ -75,6 +76,10 @@ func (s *scanner) nodes(parent *node) []*node {
 		default:
 			if n := s.node(); n != nil {
 				list = append(list, n)
+			} else if parent == nil {
+				s.lostNode = true
+			} else {
+				parent.hasLost = true
 			}
 		}
 	}
@@ -217,8 +222,10 @@ func (s *scanner) blockOf(n *node, struck bool) {
 	children := s.nodes(n)
 	s.depth--
 	if s.end() {
+		if !s.torn { // a string or a block inside was not closed either
+			s.mistake(open, "unclosed-block", "this block is never closed", "add } after the last node of "+n.label())
+		}
 		s.torn = true
-		s.mistake(open, "unclosed-block", "this block is never closed", "add } after the last node of "+n.label())
 		n.end = s.at
 		n.partial = true
 	} else {

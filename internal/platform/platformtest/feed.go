@@ -316,7 +316,9 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	counted(t, s, "a", 1)
 	<-running
 	none := func(context.Context, []platform.Change) (int, error) { return 0, nil }
-	wantError(t, s.Feed.Consume(t.Context(), "fanout", none), platform.ErrExists, "a second consumer of the name")
+	soon, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	wantError(t, s.Feed.Consume(soon, "fanout", none), platform.ErrExists, "a second consumer of the name")
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +328,7 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	wantNumbers(t, withoutDuplicates(numbers(again.changes(), "a"), 1), 2)
 }
 
-// A consumer that hangs holds up neither the others nor writers, and gets all of
+// F24: a consumer that hangs holds up neither the others nor writers, and gets all of
 // it in the end.
 func feedConsumerIsolation(t *testing.T, s Store) {
 	hangs, release := make(chan struct{}), make(chan struct{})

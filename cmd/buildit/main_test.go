@@ -1,0 +1,12 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the program itself a command of the scripts in testdata.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"buildit": main})
+}
