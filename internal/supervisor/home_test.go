@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -221,5 +223,13 @@ func want(t *testing.T, h *home, result Result, reason string) {
 	if result.Reason != reason {
 		text := h.text()
 		t.Fatalf("reason %s (%s), want %s; log ends %q", result.Reason, result.Detail, reason, text[max(0, len(text)-500):])
+	}
+}
+
+// writeJSON answers a call.
+func writeJSON(w http.ResponseWriter, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		panic(http.ErrAbortHandler) // the other side hung up
 	}
 }
