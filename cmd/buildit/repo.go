@@ -188,8 +188,14 @@ func repoShow(ctx context.Context, c *call) error {
 		pushes = "run the pipelines"
 	}
 	err = c.columns([]string{"name", r.Name}, [][]string{
-		{"id", r.ID}, {"url", r.URL}, {"provider", r.Provider}, {"default branch", firstOf(r.DefaultBranch, "-")},
-		{"status", firstOf(r.Status, "-")}, {"pushes", pushes}, {"connected", ago(r.Created, now)}, {"looked at", ago(r.Looked, now)},
+		{"id", r.ID},
+		{"url", r.URL},
+		{"provider", r.Provider},
+		{"default branch", firstOf(r.DefaultBranch, "-")},
+		{"status", firstOf(r.Status, "-")},
+		{"pushes", pushes},
+		{"connected", ago(r.Created, now)},
+		{"looked at", ago(r.Looked, now)},
 	})
 	if err == nil && r.Banner != "" {
 		err = c.say("%s", clean(r.Banner, 500))
