@@ -269,8 +269,9 @@ func feedHandleFailedFrom(t *testing.T, s Store) {
 	}
 }
 
-// A consumer that stops goes on where it was, also behind a restart of the home;
-// what was written meanwhile is not lost.
+// A consumer that stops goes on where it was, also behind a restart of the home:
+// what was written meanwhile is not lost, and what it was done with when it was
+// asked to stop does not come again.
 func feedResume(t *testing.T, s Store) {
 	first := follow(t, s.Feed, "fanout", nil)
 	counted(t, s, "a", 1)
@@ -284,7 +285,7 @@ func feedResume(t *testing.T, s Store) {
 	second := follow(t, s.Feed, "fanout", nil)
 	counted(t, s, "a", 4)
 	await(t, func() bool { return len(second.changes()) >= 2 })
-	wantNumbers(t, withoutDuplicates(numbers(second.changes(), "a"), 2), 3, 4)
+	wantNumbers(t, numbers(second.changes(), "a"), 3, 4)
 	if err := second.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -298,12 +299,7 @@ func feedResume(t *testing.T, s Store) {
 	counted(t, s, "a", 6)
 	third := follow(t, s.Feed, "fanout", nil)
 	await(t, func() bool { return len(third.changes()) >= 2 })
-	wantNumbers(t, withoutDuplicates(numbers(third.changes(), "a"), 4), 5, 6)
-}
-
-// withoutDuplicates drops what a consumer had seen before: it may see a change twice.
-func withoutDuplicates(got []int64, seen int64) []int64 {
-	return slices.DeleteFunc(got, func(n int64) bool { return n <= seen })
+	wantNumbers(t, numbers(third.changes(), "a"), 5, 6)
 }
 
 // A name is one consumer at a time, and free again when that one has ended.
@@ -325,7 +321,7 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	counted(t, s, "a", 2)
 	again := follow(t, s.Feed, "fanout", nil)
 	await(t, func() bool { return len(again.changes()) >= 1 })
-	wantNumbers(t, withoutDuplicates(numbers(again.changes(), "a"), 1), 2)
+	wantNumbers(t, numbers(again.changes(), "a"), 2)
 }
 
 // F24: a consumer that hangs holds up neither the others nor writers, and gets all of
