@@ -15,27 +15,27 @@ import (
 // make does what a task asks for, in a goroutine, and tells the execution what
 // came of it. Nobody holds a lock or a transaction meanwhile.
 func (f *Flow) make(e *entry, c asl.Call) {
-	f.spawn(func(ctx context.Context) {
+	f.spawn(func(l *life) {
 		select {
 		case f.workers <- struct{}{}:
-		case <-ctx.Done():
+		case <-l.run.Done():
 			return
 		}
 		defer func() { <-f.workers }()
-		f.perform(ctx, e, c)
+		f.perform(l, e, c)
 	})
 }
 
-func (f *Flow) perform(ctx context.Context, e *entry, c asl.Call) {
+func (f *Flow) perform(l *life, e *entry, c asl.Call) {
 	if c.Resource.Kind == asl.Integration && c.Resource.Service == "states" {
-		f.startChild(ctx, e, c)
+		f.startChild(l, e, c)
 		return
 	}
-	output, err := f.invoke(ctx, c)
-	if ctx.Err() != nil && err != nil {
+	output, err := f.invoke(l.calls, c)
+	if l.calls.Err() != nil && err != nil {
 		return // the flow ends: the call is made again by the next one
 	}
-	f.persist(ctx, e, func(run *asl.Run, now time.Time) error {
+	f.persist(l, e, func(run *asl.Run, now time.Time) error {
 		var open bool
 		var failure *platform.FunctionFailure
 		switch {

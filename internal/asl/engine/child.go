@@ -18,13 +18,13 @@ import (
 // execution.
 //
 // Source: Developer Guide, "Start workflow executions from a task state".
-func (f *Flow) startChild(ctx context.Context, e *entry, c asl.Call) {
-	k, err := f.childOf(ctx, e, c)
+func (f *Flow) startChild(l *life, e *entry, c asl.Call) {
+	k, err := f.childOf(l.calls, e, c)
 	if err != nil {
-		if ctx.Err() != nil {
+		if l.calls.Err() != nil {
 			return
 		}
-		f.persist(ctx, e, func(run *asl.Run, now time.Time) error {
+		f.persist(l, e, func(run *asl.Run, now time.Time) error {
 			return gone(run.Fail(c.Task, childError(err), err.Error(), now))
 		})
 		return
@@ -33,11 +33,11 @@ func (f *Flow) startChild(ctx context.Context, e *entry, c asl.Call) {
 		"ExecutionArn": executionARN(k), "StartDate": json.Number(fmt.Sprint(f.options.Clock.Now().UnixMilli())),
 	}
 	if c.Resource.Pattern == asl.RequestResponse {
-		f.persist(ctx, e, func(run *asl.Run, now time.Time) error { return gone(run.Succeed(c.Task, started, now)) })
+		f.persist(l, e, func(run *asl.Run, now time.Time) error { return gone(run.Succeed(c.Task, started, now)) })
 		return
 	}
-	f.persist(ctx, e, func(run *asl.Run, now time.Time) error { return gone(run.Submit(c.Task, started, now)) })
-	f.watch(ctx, k, target{e, c.Task})
+	f.persist(l, e, func(run *asl.Run, now time.Time) error { return gone(run.Submit(c.Task, started, now)) })
+	f.watch(l, k, target{e, c.Task})
 }
 
 func gone(open bool) error {
@@ -89,7 +89,7 @@ func childError(err error) string {
 }
 
 // watch tells a task when an execution ends, or at once if it has.
-func (f *Flow) watch(ctx context.Context, k key, w target) {
+func (f *Flow) watch(l *life, k key, w target) {
 	f.mu.Lock()
 	_, open := f.entries[k]
 	if open {
@@ -99,14 +99,14 @@ func (f *Flow) watch(ctx context.Context, k key, w target) {
 	if open {
 		return
 	}
-	if x, err := f.Describe(ctx, k.machine, k.name); err == nil {
-		f.childEnded(ctx, w, x)
+	if x, err := f.Describe(l.calls, k.machine, k.name); err == nil {
+		f.childEnded(l, w, x)
 	}
 }
 
 // childEnded ends a .sync task as its execution ended.
-func (f *Flow) childEnded(ctx context.Context, w target, x platform.Execution) {
-	f.persist(ctx, w.entry, func(run *asl.Run, now time.Time) error {
+func (f *Flow) childEnded(l *life, w target, x platform.Execution) {
+	f.persist(l, w.entry, func(run *asl.Run, now time.Time) error {
 		described := description(x, run.Pattern(w.task) == asl.Sync2)
 		if x.Status == string(asl.Succeeded) {
 			return gone(run.Succeed(w.task, described, now))

@@ -236,7 +236,7 @@ func (f *Flow) ended(e *entry) {
 	}
 	r := e.record().Execution
 	for _, w := range waiting {
-		f.spawn(func(ctx context.Context) { f.childEnded(ctx, w, r) })
+		f.spawn(func(l *life) { f.childEnded(l, w, r) })
 	}
 }
 

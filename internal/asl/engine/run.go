@@ -23,7 +23,8 @@ const (
 
 // life is one run of Run.
 type life struct {
-	ctx   context.Context // of the calls; it ends a while after Run's
+	run   context.Context // Run's: when it ends, nothing begins any more
+	calls context.Context // of the calls; it ends a while later
 	work  sync.WaitGroup
 	ended bool // guarded by the flow's lock: no new work
 }
@@ -34,7 +35,7 @@ type life struct {
 func (f *Flow) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	l := &life{ctx: inner}
+	l := &life{run: ctx, calls: inner}
 	f.mu.Lock()
 	if f.life != nil {
 		f.mu.Unlock()
@@ -55,9 +56,9 @@ func (f *Flow) Run(ctx context.Context) error {
 	l.ended = true
 	f.life = nil
 	f.mu.Unlock()
-	stop := f.options.Clock.AfterFunc(grace, cancel)
+	late := time.AfterFunc(grace, cancel) // as the deadline of a call, by the machine's clock
+	defer late.Stop()
 	l.work.Wait()
-	stop()
 	return nil
 }
 
@@ -68,7 +69,7 @@ func (f *Flow) running() bool {
 }
 
 // spawn does work in a goroutine that Run waits for. Without Run it does nothing.
-func (f *Flow) spawn(work func(ctx context.Context)) {
+func (f *Flow) spawn(work func(l *life)) {
 	f.mu.Lock()
 	l := f.life
 	if l == nil || l.ended {
@@ -79,27 +80,27 @@ func (f *Flow) spawn(work func(ctx context.Context)) {
 	f.mu.Unlock()
 	go func() {
 		defer l.work.Done()
-		work(l.ctx)
+		work(l)
 	}()
 }
 
 // later lets an execution advance soon.
 func (f *Flow) later(e *entry) {
-	f.spawn(func(ctx context.Context) {
-		f.persist(ctx, e, func(*asl.Run, time.Time) error { return nil })
+	f.spawn(func(l *life) {
+		f.persist(l, e, func(*asl.Run, time.Time) error { return nil })
 	})
 }
 
 // persist makes a change that has to be made: it repeats until it is stored or
-// the flow ends, with pauses. A change that has become pointless is dropped.
-func (f *Flow) persist(ctx context.Context, e *entry, do func(run *asl.Run, now time.Time) error) {
+// Run ends, with pauses. A change that has become pointless is dropped.
+func (f *Flow) persist(l *life, e *entry, do func(run *asl.Run, now time.Time) error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := e.change(ctx, true, do)
-		if err == nil || errors.Is(err, platform.ErrGone) || ctx.Err() != nil {
+		err := e.change(l.calls, true, do)
+		if err == nil || errors.Is(err, platform.ErrGone) || l.calls.Err() != nil {
 			return
 		}
-		f.options.Log.ErrorContext(ctx, "execution not stored", "machine", e.key.machine, "execution", e.key.name, "err", err)
-		if f.options.Clock.Sleep(ctx, pause) != nil {
+		f.options.Log.ErrorContext(l.calls, "execution not stored", "machine", e.key.machine, "execution", e.key.name, "err", err)
+		if f.options.Clock.Sleep(l.run, pause) != nil {
 			return
 		}
 	}

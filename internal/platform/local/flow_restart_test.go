@@ -16,8 +16,8 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform/system"
 )
 
-// server is a process that keeps a flow, as far as the flow can tell.
-type server struct {
+// flowServer is a process that keeps a flow, as far as the flow can tell.
+type flowServer struct {
 	*engine.Flow
 	tokens chan string
 	stop   func()
@@ -35,14 +35,14 @@ func waitFor(fields, result string) map[string][]byte {
 	return map[string][]byte{"m": fmt.Appendf(nil, waitMachine, fields, result)}
 }
 
-// serve opens the flow of a folder and runs it until stop, or the end of the test.
-func serve(t *testing.T, store engine.Store, machines map[string][]byte, clock platform.Clock) *server {
+// serveFlow opens the flow of a folder and runs it until stop, or the end of the test.
+func serveFlow(t *testing.T, store engine.Store, machines map[string][]byte, clock platform.Clock) *flowServer {
 	t.Helper()
 	f, err := engine.New(t.Context(), engine.Options{Machines: machines, Store: store, Clock: clock, IDs: system.IDs{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Flow: f, tokens: make(chan string, 8)}
+	s := &flowServer{Flow: f, tokens: make(chan string, 8)}
 	f.SetFunctions(map[string]platform.Function{"token": func(_ context.Context, in json.RawMessage) (json.RawMessage, error) {
 		var token string
 		if err := json.Unmarshal(in, &token); err != nil {
@@ -64,7 +64,7 @@ func serve(t *testing.T, store engine.Store, machines map[string][]byte, clock p
 	return s
 }
 
-func (s *server) start(t *testing.T, name string) (token string) {
+func (s *flowServer) start(t *testing.T, name string) (token string) {
 	t.Helper()
 	if err := s.Start(t.Context(), "m", name, nil); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func (s *server) start(t *testing.T, name string) (token string) {
 }
 
 // awaitEnd lets the clock go on in steps until an execution has ended.
-func (s *server) awaitEnd(t *testing.T, clock *platformtest.Clock, step time.Duration, name string) platform.Execution {
+func (s *flowServer) awaitEnd(t *testing.T, clock *platformtest.Clock, step time.Duration, name string) platform.Execution {
 	t.Helper()
 	limit := time.After(10 * time.Second)
 	again := time.NewTicker(time.Millisecond)
@@ -107,12 +107,12 @@ func TestFlowHeartbeatPausedWhileDown(t *testing.T) {
 	t.Parallel()
 	clock, store := platformtest.NewClock(), local.NewExecutions(openDB(t, t.TempDir()))
 	machines := waitFor(`"HeartbeatSeconds": 60, "TimeoutSeconds": 3600,`, "well")
-	first := serve(t, store, machines, clock)
+	first := serveFlow(t, store, machines, clock)
 	token := first.start(t, "one")
 	first.stop()
 	clock.Advance(3 * time.Minute)
 
-	second := serve(t, store, machines, clock)
+	second := serveFlow(t, store, machines, clock)
 	clock.AwaitTimers(t, 1)
 	clock.Advance(59 * time.Second)
 	if err := second.Beat(t.Context(), token); err != nil {
@@ -121,7 +121,7 @@ func TestFlowHeartbeatPausedWhileDown(t *testing.T) {
 	second.stop()
 	clock.Advance(time.Hour)
 
-	third := serve(t, store, machines, clock)
+	third := serveFlow(t, store, machines, clock)
 	x := third.awaitEnd(t, clock, 0, "one")
 	if x.Status != "FAILED" || x.Error != platform.FlowTimeout {
 		t.Errorf("an hour later: %s, %s; want the timeout, which goes on while the server is down", x.Status, x.Error)
@@ -133,12 +133,12 @@ func TestFlowHeartbeatPausedWhileDown(t *testing.T) {
 func TestFlowDefinitionByDigest(t *testing.T) {
 	t.Parallel()
 	clock, store := platformtest.NewClock(), local.NewExecutions(openDB(t, t.TempDir()))
-	first := serve(t, store, waitFor("", "old"), clock)
+	first := serveFlow(t, store, waitFor("", "old"), clock)
 	token := first.start(t, "one")
 	first.stop()
 
 	changed := map[string][]byte{"m": []byte(`{"StartAt": "Else", "States": {"Else": {"Type": "Pass", "Result": "new", "End": true}}}`)}
-	second := serve(t, store, changed, clock)
+	second := serveFlow(t, store, changed, clock)
 	if err := second.Start(t.Context(), "m", "two", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func (j *journal) Save(ctx context.Context, r engine.Record) error {
 func TestFlowAcknowledgedIsDurable(t *testing.T) {
 	t.Parallel()
 	store := &journal{Store: local.NewExecutions(openDB(t, t.TempDir()))}
-	s := serve(t, store, waitFor("", "well"), platformtest.NewClock())
+	s := serveFlow(t, store, waitFor("", "well"), platformtest.NewClock())
 	before := 0
 	acknowledged := func(what string, do func() error) {
 		t.Helper()
@@ -233,7 +233,7 @@ func TestFlowDiskFull(t *testing.T) {
 	full := errors.New("the disk is full")
 	clock := platformtest.NewClock()
 	store := &journal{Store: local.NewExecutions(openDB(t, t.TempDir()))}
-	s := serve(t, store, waitFor("", "well"), clock)
+	s := serveFlow(t, store, waitFor("", "well"), clock)
 	token := s.start(t, "one")
 	store.refuse(full)
 	if err := s.Succeed(t.Context(), token, nil); !errors.Is(err, full) {
