@@ -77,7 +77,11 @@ func answerTo[In, Out any](r *http.Request, call func(context.Context, In) (Out,
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, problem.New(problem.Invalid, "The body is not what %s takes: %v.", r.URL.Path, err)
 	}
-	return call(r.Context(), in)
+	answer, err := call(r.Context(), in)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 func (s Side) hello(ctx context.Context, in Hello) (HelloAnswer, error) {
