@@ -176,7 +176,7 @@ func TestAttemptOverHTTP(t *testing.T) {
 	s := serveHTTP(t, h)
 	result := s.overHTTP(t)
 	want(t, h, result, ReasonOK)
-	if !strings.Contains(h.text(), "from the source\n***\n") || len(h.beats) == 0 || h.result == nil {
+	if !strings.Contains(h.text(), "from the source\n***\n") || len(h.beats) == 0 || h.ended().Reason == "" {
 		t.Errorf("log %q, %d beats", h.text(), len(h.beats))
 	}
 	if m := result.Artifacts[0]; m.Files != 3 || h.objects[m.Manifest.SHA256] == nil {

@@ -164,6 +164,16 @@ func (h *home) Finish(ctx context.Context, result Result) error {
 	return nil
 }
 
+// ended is the result that was reported, the zero Result for none.
+func (h *home) ended() Result {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.result == nil {
+		return Result{}
+	}
+	return *h.result
+}
+
 // text is the log so far.
 func (h *home) text() string {
 	h.mu.Lock()
@@ -219,8 +229,8 @@ func (h *home) run(t *testing.T) Result {
 	if err != nil {
 		t.Fatalf("Run: %v", err)
 	}
-	if h.result == nil || h.result.Reason != result.Reason {
-		t.Fatalf("reported %+v, returned %+v", h.result, result)
+	if h.ended().Reason != result.Reason {
+		t.Fatalf("reported %+v, returned %+v", h.ended(), result)
 	}
 	return result
 }

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -95,7 +94,7 @@ trap "" TERM; sleep 300`, ReasonTimeout, ExitStage},
 			if code := c.wait(t); code != tt.code {
 				t.Errorf("exit code %d", code)
 			}
-			want(t, h, *h.result, tt.reason)
+			want(t, h, h.ended(), tt.reason)
 			pids := pidsIn(t, h.text())
 			if len(pids) == 0 {
 				t.Fatalf("log %q", h.text())
@@ -123,8 +122,8 @@ func TestKilledMidCommand(t *testing.T) {
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if code := c.wait(t); code != -1 || h.text() != "begun\n" || h.result != nil {
-		t.Errorf("exit code %d, log %q, result %+v", code, h.text(), h.result)
+	if code := c.wait(t); code != -1 || h.text() != "begun\n" || h.ended().Reason != "" {
+		t.Errorf("exit code %d, log %q, result %+v", code, h.text(), h.ended())
 	}
 }
 
@@ -206,7 +205,7 @@ func largeLog(t testing.TB, lines int) (mbPerSecond float64, maxRSS int64) {
 	began := time.Now()
 	c := serveHTTP(t, h).supervise(t)
 	if code := c.wait(t); code != ExitOK {
-		t.Fatalf("exit code %d, %+v", code, h.result)
+		t.Fatalf("exit code %d, %+v", code, h.ended())
 	}
 	took := time.Since(began)
 	expect := sha256.New()
@@ -215,12 +214,15 @@ func largeLog(t testing.TB, lines int) (mbPerSecond float64, maxRSS int64) {
 	if err := printed.Run(); err != nil {
 		t.Fatal(err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if got, want := fmt.Sprintf("%x", h.sum.Sum(nil)), fmt.Sprintf("%x", expect.Sum(nil)); got != want {
 		t.Errorf("%d bytes came, and they are others", h.size)
 	}
+	reason := h.result.Reason
 	usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok || !strings.HasPrefix(h.result.Reason, ReasonOK) {
-		t.Fatalf("result %+v", h.result)
+	if !ok || reason != ReasonOK {
+		t.Fatalf("ended with %s", reason)
 	}
 	return float64(h.size) / (1 << 20) / took.Seconds(), usage.Maxrss >> 10
 }
