@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -423,3 +425,16 @@ func merged(before []Notice, more []supervisor.Notice) []Notice {
 
 // retryPause is the wait before the first repeat of a failure of ours; it doubles.
 const retryPause = 10 * time.Second
+
+// ParseJobName reads what JobName has made.
+func ParseJobName(name string) (LogName, error) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 4 {
+		return LogName{}, fmt.Errorf("job %q: %w", name, platform.ErrInvalid)
+	}
+	attempt, err := strconv.Atoi(parts[3])
+	if err != nil {
+		return LogName{}, fmt.Errorf("job %q: %w: %w", name, err, platform.ErrInvalid)
+	}
+	return LogName{Org: platform.System(parts[0], "task"), Run: RunID(parts[1]), Key: StageKey(parts[2]), Attempt: attempt}, nil
+}

@@ -7,9 +7,13 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
+// notBuilt are the nodes that no run of this version can have.
+var notBuilt = []string{"notify", "image-build", "app", "stack", "oidc", "parallel", "generate"}
+
 // available refuses a file that asks for what this version cannot do: a run does
 // what its file says, or does not start.
 func available(p *language.Pipeline, stages []*language.Stage, opt Options) error {
+	p.Lacks(notBuilt...)
 	var places []problem.Place
 	missing := func(pos language.Pos, node string) {
 		places = append(places, problem.Place{
@@ -17,6 +21,9 @@ func available(p *language.Pipeline, stages []*language.Stage, opt Options) erro
 			Detail: node + " is part of the language but not built yet",
 			Help:   "remove it; the file would not do what it says",
 		})
+	}
+	for _, m := range p.Missing {
+		missing(m.Pos, m.Node)
 	}
 	if p.Concurrency != nil && !opt.Local { // a local run holds its folder's lock: it is the only one
 		missing(p.Concurrency.Pos, "concurrency")
@@ -66,4 +73,24 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	if c := s.Runner.Class; c != "" && c != "auto" && c != "process" {
 		missing(s.Pos, fmt.Sprintf("runner %q", c))
 	}
+}
+
+// Approvals names the stages of a run that would wait for a person.
+func Approvals(p *language.Pipeline, t Trigger, opt Options) []string {
+	stages, err := selectStages(p, opt.Only)
+	if err != nil {
+		return nil // the start of the run says so
+	}
+	g := &Graph{Run: NewRunID(t), Trigger: t, Name: p.Name, Stages: stages, Params: t.Params}
+	var names []string
+	for _, s := range stages {
+		if s.Approval == nil || opt.Local && deploys(s) {
+			continue
+		}
+		if truth, err := language.Decide(s.When, t.facts(g)); err == nil && truth == language.False {
+			continue
+		}
+		names = append(names, s.Name)
+	}
+	return names
 }

@@ -30,6 +30,9 @@ const applicationID = 0x42494c44 // "BILD"
 var schema = slices.Concat(
 	tableSchema,
 	feedSchema,
+	queueSchema,
+	timerSchema,
+	flowSchema,
 )
 
 // connectionPragmas are of every connection. Readers never wait for the writer
@@ -56,7 +59,10 @@ type DB struct {
 // see Lock. A file that a newer BuildIt has written is left untouched, and the
 // error says what to do.
 func OpenDB(dir string) (*DB, error) {
-	path := filepath.Join(dir, databaseFile)
+	path, err := filepath.Abs(filepath.Join(dir, databaseFile)) // a relative one is no file URI
+	if err != nil {
+		return nil, err
+	}
 	if err := checkVersion(path); err != nil {
 		return nil, err
 	}
@@ -104,16 +110,15 @@ func checkVersion(path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1)
-	var version, application int64
-	if err := pool.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("%s: %w", path, describe(err))
-	}
-	if err := pool.QueryRow("PRAGMA application_id").Scan(&application); err != nil {
-		return fmt.Errorf("%s: %w", path, describe(err))
-	}
+	var version, application, tables int64
+	err = pool.QueryRow(`SELECT (SELECT user_version FROM pragma_user_version),
+		(SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_master)`).
+		Scan(&version, &application, &tables)
 	switch {
-	case application != applicationID && (application != 0 || version != 0):
-		return fmt.Errorf("%s is not a file of BuildIt; choose another data folder", path)
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, describe(err))
+	case application != applicationID && tables > 0:
+		return fmt.Errorf("%s is not a file of BuildIt: choose another data folder", path)
 	case version > schemaVersion:
 		return fmt.Errorf("%s has format %d, written by a newer BuildIt; this one knows formats up to %d: "+
 			"start the newer one, or choose another data folder (nothing was changed)", path, version, schemaVersion)

@@ -86,9 +86,11 @@ func (t *Table) Consume(ctx context.Context, name string, handle platform.Handle
 			continue
 		}
 		done, err := handle(ctx, changes)
-		t.advance(c, min(max(done, 0), len(changes)))
-		if err == nil && done >= len(changes) {
+		if done = min(max(done, 0), len(changes)); done > 0 {
+			t.advance(c, done)
 			pause = minPause
+		}
+		if err == nil && done == len(changes) {
 			continue
 		}
 		if t.clock.Sleep(ctx, pause) != nil {

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/pipeline/language"
+	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
+	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/wiring/localrun"
+)
+
+func init() {
+	register(verb{
+		name: "run", summary: "run the pipeline of this working tree, here and without a server",
+		usage:   "[STAGE…] [--file FILE] [--event EVENT] [--branch NAME] [--tag NAME] [--param NAME=VALUE]… [--secret NAME]… [--secret-file FILE] [--in-place] [--yes] [--json]",
+		example: "buildit run test --secret NPM_TOKEN",
+		flags:   []string{"--file", "--event", "--branch", "--tag", "--param", "--secret", "--secret-file", "--in-place", "--yes", "--json"},
+		run:     runHere,
+	})
+}
+
+// runFlags are what a person asks of `buildit run`.
+type runFlags struct {
+	stages             []string
+	file               string
+	event, branch, tag string
+	params             map[string]string
+	secrets            []string
+	secretFile         string
+	inPlace, yes, json bool
+}
+
+// collectAt lets the heap grow to five times what is in use before it is
+// collected: a short run needs no collection at all, a long one has little.
+const collectAt = 400 // percent
+
+// runHere runs the pipeline of the working directory.
+func runHere(ctx context.Context, env *environment, args []string) int {
+	debug.SetGCPercent(collectAt)
+	flags, err := parseRunFlags(args)
+	if err != nil {
+		return verbs["run"].usageError(env, "%v", err)
+	}
+	root, git := workspace.Root(env.dir)
+	path, err := filepath.Rel(root, filepath.Join(env.dir, flags.file))
+	if err != nil || !fs.ValidPath(filepath.ToSlash(path)) {
+		return verbs["run"].usageError(env, "%s is not below %s", flags.file, root)
+	}
+	file, diagnostics := language.Load(os.DirFS(root), filepath.ToSlash(path))
+	if file == nil {
+		return refuseFile(env, flags, root, diagnostics)
+	}
+	secrets, err := readSecrets(env, flags)
+	if err != nil {
+		return verbs["run"].usageError(env, "%v", err)
+	}
+	trigger := localTrigger(root, git, filepath.ToSlash(path), flags)
+	if asksForFiles(file) {
+		trigger.Changed, trigger.FilesKnown = changedFiles(root, trigger.DefaultBranch)
+	}
+	options := pipeline.Options{Only: flags.stages, Local: true}
+	if waits := pipeline.Approvals(file, trigger, options); len(waits) > 0 {
+		if code := askApprovals(env, flags, waits); code != exitDone {
+			return code
+		}
+		options.Approve = true
+	}
+	show := newRunShow(env, flags, file)
+	result, err := localrun.Do(ctx, localrun.Config{
+		Root: root, Git: git, InPlace: flags.inPlace, File: file, Trigger: trigger, Options: options,
+		Secrets: secrets, Env: withoutSecrets(os.Environ(), secrets),
+		Log: slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Show: show,
+	})
+	if err != nil {
+		fmt.Fprintln(env.stderr, "buildit run:", err)
+		return exitError
+	}
+	if err := show.end(result); err != nil {
+		fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+		return exitError
+	}
+	return exitOfRun(ctx, result.Run)
+}
+
+// exitOfRun is the exit code of a run that has ended.
+func exitOfRun(ctx context.Context, run pipeline.Run) int {
+	switch run.Status {
+	case pipeline.Succeeded, pipeline.Skipped:
+		return exitDone
+	case pipeline.Canceled:
+		if ctx.Err() != nil {
+			return exitInterrupted
+		}
+	}
+	switch run.Reason {
+	case problem.NotAvailable.Type:
+		return exitRefused
+	case problem.BadConfig.Type, problem.Invalid.Type:
+		return exitUsage
+	}
+	return exitError
+}
+
+// refuseFile shows what is wrong with the file.
+func refuseFile(env *environment, flags runFlags, root string, diagnostics []language.Diagnostic) int {
+	if flags.json {
+		if err := newRunShow(env, flags, nil).invalid(diagnostics); err != nil {
+			fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+		}
+		return exitUsage
+	}
+	from := *env
+	from.dir = root
+	if err := printDiagnostics(&from, []string{flags.file}, diagnostics); err != nil {
+		fmt.Fprintln(env.stderr, "buildit run:", err)
+	}
+	return exitUsage
+}
+
+// parseRunFlags reads the arguments. A value stands in the next argument, or
+// behind =.
+func parseRunFlags(args []string) (runFlags, error) {
+	f := runFlags{file: ".buildit.kdl", event: "manual", params: map[string]string{}}
+	for i := 0; i < len(args); i++ {
+		name, value, inline := strings.Cut(args[i], "=")
+		if !strings.HasPrefix(name, "-") {
+			f.stages = append(f.stages, args[i])
+			continue
+		}
+		set, takes := f.flag(name)
+		switch {
+		case set == nil:
+			return f, unknownFlag(name)
+		case takes && !inline && i+1 == len(args):
+			return f, fmt.Errorf("%s needs a value", name)
+		case takes && !inline:
+			i++
+			value = args[i]
+		case !takes && inline:
+			return f, fmt.Errorf("%s takes no value", name)
+		}
+		if err := set(value); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// flag finds what an argument sets, and whether it takes a value.
+func (f *runFlags) flag(name string) (set func(string) error, takes bool) {
+	text := func(into *string) (func(string) error, bool) {
+		return func(value string) error { *into = value; return nil }, true
+	}
+	yes := func(into *bool) (func(string) error, bool) {
+		return func(string) error { *into = true; return nil }, false
+	}
+	switch name {
+	case "--file":
+		return text(&f.file)
+	case "--event":
+		return text(&f.event)
+	case "--branch":
+		return text(&f.branch)
+	case "--tag":
+		return text(&f.tag)
+	case "--secret-file":
+		return text(&f.secretFile)
+	case "--in-place":
+		return yes(&f.inPlace)
+	case "--yes", "-y":
+		return yes(&f.yes)
+	case "--json":
+		return yes(&f.json)
+	case "--secret":
+		return func(value string) error { f.secrets = append(f.secrets, value); return nil }, true
+	case "--param":
+		return func(value string) error {
+			key, text, ok := strings.Cut(value, "=")
+			if !ok {
+				return fmt.Errorf("--param needs NAME=VALUE, not %q", value)
+			}
+			f.params[key] = text
+			return nil
+		}, true
+	}
+	return nil, false
+}
+
+func unknownFlag(name string) error {
+	if nearest := language.Nearest(name, verbs["run"].flags); nearest != "" {
+		return fmt.Errorf("there is no flag %s; did you mean %s?", name, nearest)
+	}
+	return fmt.Errorf("there is no flag %s", name)
+}
+
+// readSecrets takes secrets from the environment, and from a file that nobody
+// else can read: lines NAME=VALUE.
+func readSecrets(env *environment, flags runFlags) (map[string]string, error) {
+	secrets := make(map[string]string)
+	if flags.secretFile != "" {
+		if err := readSecretFile(filepath.Join(env.dir, flags.secretFile), flags.secretFile, secrets); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range flags.secrets {
+		value := env.getenv(name)
+		if value == "" {
+			return nil, fmt.Errorf("--secret %s: the environment has no variable %s", name, name)
+		}
+		secrets[name] = value
+	}
+	return secrets, nil
+}
+
+func readSecretFile(path, shown string, secrets map[string]string) error {
+	if filepath.IsAbs(shown) {
+		path = shown
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s can be read by others; chmod 600 %s", shown, shown)
+	}
+	lines := bufio.NewScanner(file)
+	for number := 1; err == nil && lines.Scan(); number++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok {
+			err = fmt.Errorf("%s:%d: a line is NAME=VALUE", shown, number)
+		}
+		secrets[strings.TrimSpace(name)] = value
+	}
+	return errors.Join(err, lines.Err(), file.Close())
+}
+
+// withoutSecrets is the environment that commands inherit: a stage gets the
+// secrets that it names, and no other.
+func withoutSecrets(environ []string, secrets map[string]string) []string {
+	kept := make([]string, 0, len(environ))
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, secret := secrets[name]; !secret && !strings.HasPrefix(name, "BUILDIT_") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// askApprovals asks a person about stages that wait for one.
+func askApprovals(env *environment, flags runFlags, waits []string) int {
+	if flags.yes {
+		return exitDone
+	}
+	stdin, isFile := env.stdin.(*os.File)
+	info, err := os.Stdin.Stat()
+	if !isFile || stdin != os.Stdin || err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		fmt.Fprintf(env.stderr, "buildit run: waits for a person: %s; --yes approves\n", strings.Join(waits, ", "))
+		return exitWaits
+	}
+	answers := bufio.NewReader(env.stdin)
+	for _, stage := range waits {
+		fmt.Fprintf(env.stderr, "Stage %q waits for an approval. Run it? [y/N] ", stage)
+		answer, err := answers.ReadString('\n')
+		if word := strings.ToLower(strings.TrimSpace(answer)); err != nil || word != "y" && word != "yes" {
+			fmt.Fprintf(env.stderr, "buildit run: %q was not approved\n", stage)
+			return exitWaits
+		}
+	}
+	return exitDone
+}

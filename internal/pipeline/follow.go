@@ -1,0 +1,155 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
+)
+
+// Follower is what a stream reads: logs as they grow and runs as they change. It is
+// also the Observer that hears of the changes of this process.
+type Follower struct {
+	service *Service
+	logs    *LogStore
+
+	mu      sync.Mutex
+	waiting map[RunID]chan struct{} // closed at the run's next change
+}
+
+// NewFollower makes a Follower on a log store; Bind gives it the service, whose
+// observer it is.
+func NewFollower(logs *LogStore) *Follower {
+	return &Follower{logs: logs, waiting: make(map[RunID]chan struct{})}
+}
+
+// Bind names the service whose rows are followed.
+func (f *Follower) Bind(s *Service) { f.service = s }
+
+// StageChanged implements Observer.
+func (f *Follower) StageChanged(run RunID, _ Stage) { f.ring(run) }
+
+// RunChanged implements Observer.
+func (f *Follower) RunChanged(run Run) { f.ring(run.ID) }
+
+func (f *Follower) ring(run RunID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if bell := f.waiting[run]; bell != nil {
+		close(bell)
+		delete(f.waiting, run)
+	}
+}
+
+func (f *Follower) next(run RunID) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting[run] == nil {
+		f.waiting[run] = make(chan struct{})
+	}
+	return f.waiting[run]
+}
+
+// Run describes a run for a stream (access.RunSource).
+func (f *Follower) Run(ctx context.Context, caller access.Caller, run string) (access.RunView, error) {
+	id, err := ParseRunID(run)
+	if err != nil {
+		return access.RunView{}, err
+	}
+	changed := f.next(id)
+	view, err := f.service.View(ctx, caller.Org, id)
+	if err != nil {
+		return access.RunView{}, err
+	}
+	answer := access.RunView{Status: string(view.Status), Final: view.Status.Final(), Changed: changed}
+	for _, st := range view.Stages {
+		answer.Stages = append(answer.Stages, access.StageView{
+			Key: string(st.Key), Name: st.Name, Status: string(st.Status), Attempt: st.Attempt,
+		})
+	}
+	return answer, nil
+}
+
+// batch is how many bytes of a log one read returns, about.
+const batch = 1 << 20
+
+// Segments reads a log for a stream (access.LogSource).
+func (f *Follower) Segments(ctx context.Context, caller access.Caller, log string, from access.From) (access.LogView, error) {
+	name, err := parseLog(caller.Org, log)
+	if err != nil {
+		return access.LogView{}, err
+	}
+	changed := f.logs.Next(name)
+	over, status, err := f.service.logOver(ctx, name)
+	if err != nil {
+		return access.LogView{}, err
+	}
+	view := access.LogView{Next: from.Segment}
+	size := 0
+	for {
+		part, err := f.logs.Part(ctx, name, view.Next)
+		if errors.Is(err, platform.ErrNotFound) {
+			view.Ended, view.Status, view.Changed = over, status, changed
+			return view, nil
+		}
+		if err != nil {
+			return access.LogView{}, err
+		}
+		view.Next++
+		skip := from.End && !over || from.Line > 0 && part.Line+part.Lines < from.Line
+		if skip {
+			continue
+		}
+		view.Segments = append(view.Segments, access.Segment{N: part.Segment, Line: part.Line, Offset: part.Offset, Text: part.Text})
+		if size += len(part.Text); size >= batch {
+			view.Changed = closed
+			return view, nil
+		}
+	}
+}
+
+// closed tells a reader to come again at once.
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// logOver tells whether an attempt has printed all it will.
+func (s *Service) logOver(ctx context.Context, name LogName) (over bool, status string, err error) {
+	st, err := s.stage(ctx, ref{org: name.Org, run: name.Run}, name.Key)
+	if errors.Is(err, platform.ErrNotFound) {
+		return false, "", problem.New(problem.NotFound, "There is no stage %s in run %s.", name.Key, name.Run)
+	}
+	if err != nil {
+		return false, "", err
+	}
+	over = st.Status.Final() || st.Status == StageReported || st.Attempt > name.Attempt
+	return over, string(st.Status), nil
+}
+
+// parseLog reads the name of a log from outside: <run>/<stage key>/<attempt>.
+func parseLog(org platform.Org, text string) (LogName, error) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 {
+		return LogName{}, problem.New(problem.NotFound, "There is no log %q: a log is named <run>/<stage key>/<attempt>.", text)
+	}
+	run, err := ParseRunID(parts[0])
+	if err != nil {
+		return LogName{}, err
+	}
+	key, err := ParseStageKey(parts[1])
+	if err != nil {
+		return LogName{}, err
+	}
+	attempt, err := strconv.Atoi(parts[2])
+	if err != nil || attempt < 1 || attempt > 99 {
+		return LogName{}, problem.New(problem.NotFound, "There is no attempt %q; attempts count from 1.", parts[2])
+	}
+	return LogName{org, run, key, attempt}, nil
+}
