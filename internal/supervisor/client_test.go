@@ -263,6 +263,23 @@ func TestSettledOverHTTP(t *testing.T) {
 	}
 }
 
+// What the platform refuses for good is not asked again, and has its reason.
+func TestSecretsRefused(t *testing.T) {
+	t.Parallel()
+	for reason, err := range map[string]error{ReasonSecretMissing: platform.ErrNotFound, ReasonSecretUntrusted: platform.ErrDenied} {
+		h := &home{job: jobOf(t, "echo unreached")}
+		h.job.Secrets = []SecretUse{{Name: "token", As: "TOKEN"}}
+		h.refuse = func(call string) error {
+			if call == "secrets" {
+				return fmt.Errorf("secret token: %w", err)
+			}
+			return nil
+		}
+		want(t, h, serveHTTP(t, h).overHTTP(t), reason)
+		want(t, h, h.run(t), reason)
+	}
+}
+
 func TestWrongTicket(t *testing.T) {
 	t.Parallel()
 	s := serveHTTP(t, &home{job: jobOf(t, "true")})

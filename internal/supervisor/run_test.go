@@ -138,7 +138,7 @@ func TestOutputs(t *testing.T) {
 }
 
 // SecretInOutputDropped, SecretAcrossCommands, in the log and wherever words go.
-func TestSecretsAreMaskedEverywhere(t *testing.T) {
+func TestT36SecretInOutputDropped(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2-4711"
 	h := &home{job: jobOf(t, "printf 'x hunter2-'", "printf '4711 '; printf '%s' \"$TOKEN\" | base64; cat \"$FILE\"; stat -c %a \"$FILE\"; exit 3")}
@@ -342,7 +342,7 @@ func TestFirstLineIsLive(t *testing.T) {
 }
 
 // LateFinishAfterCancel: an attempt that was settled stops at once, and reports nothing.
-func TestSettledAttemptStops(t *testing.T) {
+func TestLateFinishAfterCancel(t *testing.T) {
 	t.Parallel()
 	h := &home{job: jobOf(t, "trap '' TERM; echo begun; sleep 300")}
 	h.job.Beat, h.job.Grace = 20*time.Millisecond, time.Hour

@@ -14,7 +14,7 @@ import (
 
 // ConnectionLostNineMinutes: the log waits on disk, in order, and then the pipe is
 // held; when the platform is back, all of it comes, once.
-func TestLogWaitsForThePlatform(t *testing.T) {
+func TestConnectionLostNineMinutes(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got bytes.Buffer

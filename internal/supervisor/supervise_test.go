@@ -114,7 +114,7 @@ trap "" TERM; sleep 300`, ReasonTimeout, ExitStage},
 }
 
 // F13, KilledMidCommand: what was printed before is at the platform.
-func TestKilledMidCommand(t *testing.T) {
+func TestF13KilledMidCommand(t *testing.T) {
 	t.Parallel()
 	h := &home{job: jobOf(t, "echo begun; sleep 3")}
 	c := serveHTTP(t, h).supervise(t)
@@ -129,7 +129,7 @@ func TestKilledMidCommand(t *testing.T) {
 
 // F11: SIGTERM at any time ends the attempt within its grace, and it is reported
 // once there was a job.
-func TestSignalsAtRandomTimes(t *testing.T) {
+func TestF11SignalsAtRandomTimes(t *testing.T) {
 	t.Parallel()
 	for i := range 12 {
 		h := &home{job: jobOf(t, "echo one", "sleep 0.02; echo two", "sleep 0.02; echo three")}
@@ -176,7 +176,7 @@ func TestIdleSupervisorEnds(t *testing.T) {
 }
 
 // OneGigabyteByteExact, in small: every byte comes, and memory stays flat.
-func TestLargeLogByteExact(t *testing.T) {
+func TestF26OneGigabyteByteExact(t *testing.T) {
 	t.Parallel()
 	rate, rss := largeLog(t, 5_000_000)
 	t.Logf("%.0f MB/s, %d MB at most", rate, rss)
