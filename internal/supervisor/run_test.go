@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -398,5 +399,22 @@ func BenchmarkShellAlone(b *testing.B) {
 		if err := exec.Command("/bin/sh", "-e", "-c", "true").Run(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkFan runs 48 attempts of `true` at once in one process.
+func BenchmarkFan(b *testing.B) {
+	scratch, workspace := NewScratch(b.TempDir()), b.TempDir()
+	for b.Loop() {
+		var all sync.WaitGroup
+		for range 48 {
+			all.Go(func() {
+				h := &home{job: Job{Workspace: workspace, Shell: []string{"sh", "-e", "-c"}, Commands: []Command{{Script: "true"}}}}
+				if _, err := Run(b.Context(), h, Options{Scratch: scratch, Env: []string{"PATH=/usr/bin:/bin"}}); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		all.Wait()
 	}
 }
