@@ -11,9 +11,10 @@
 //
 // Whoever has the bytes already. Where parts carry their text to the platform (one
 // machine, memory) the platform seals them behind the end of the stage, off every
-// path that somebody waits on, and a stage of three lines costs no compression, no
-// grant and no upload. Where bytes must not pass through a function's body (AWS)
-// the supervisor seals as it goes and sends chunks to the store by grants, and the
-// platform seals only the rest that a killed supervisor leaves as live parts. It is
-// the same code on the same parts, so the chunks are the same bytes either way.
+// path that somebody waits on: a stage of three lines costs no compression, no grant
+// and no upload. Where bytes must not pass through a function's body it is the
+// supervisor that has them, and it can put the same Sealer between its Cutter and
+// the store. Where chunks are cut depends on the stream alone, so they are the same
+// bytes either way, and the platform can seal the rest that a killed supervisor
+// leaves behind as live parts.
 package logs

@@ -324,7 +324,7 @@ func TestFilterIsTheNaiveOne(t *testing.T) {
 
 // The properties of trust.md 12: no needle in the output whatever the secret, its
 // encoding and the cuts; the same output for every cut; equal bytes without a hit.
-func TestNoNeedleInTheOutput(t *testing.T) {
+func TestT36NoNeedleInTheOutput(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		secret := rapid.StringOfN(rapid.Rune().Filter(func(r rune) bool { return r != '*' }), 4, 40, -1).Draw(t, "secret")

@@ -44,7 +44,7 @@ func TestParseAssignments(t *testing.T) {
 
 // OutputFileIsASymlink, a pipe, a folder, too large, 1 TB sparse: none is read, and
 // none holds the supervisor.
-func TestOutputFileIsHostile(t *testing.T) {
+func TestOutputFileIsASymlink(t *testing.T) {
 	t.Parallel()
 	for name, make := range map[string]func(path string) error{
 		"symlink": func(path string) error { return os.Symlink("/etc/passwd", path) },
@@ -73,7 +73,7 @@ func TestOutputFileIsHostile(t *testing.T) {
 }
 
 // T32: what commands may not set for others.
-func TestForbiddenVariables(t *testing.T) {
+func TestT32ForbiddenVariables(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
 		"PATH": true, "HOME": true, "LD_PRELOAD": true, "DYLD_INSERT_LIBRARIES": true, "IFS": true, "ENV": true, "BASH_ENV": true,

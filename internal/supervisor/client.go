@@ -158,6 +158,8 @@ func (r *refusal) Unwrap() error {
 		return ErrSettled
 	case r.status == http.StatusNotFound:
 		return platform.ErrNotFound
+	case r.status == http.StatusGone:
+		return platform.ErrGone
 	case r.status == http.StatusForbidden:
 		return platform.ErrDenied
 	}

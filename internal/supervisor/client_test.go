@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/system"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -36,7 +37,7 @@ type server struct {
 	lapsed string // the one that opens beat alone
 }
 
-func serveHTTP(t *testing.T, h *home) *server {
+func serveHTTP(t testing.TB, h *home) *server {
 	s := &server{home: h}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /runner/v1/", s.runner)
@@ -149,12 +150,19 @@ func (s *server) store(w http.ResponseWriter, r *http.Request) {
 // overHTTP runs the home's job through the protocol.
 func (s *server) overHTTP(t *testing.T) Result {
 	t.Helper()
-	result, err := Run(t.Context(), NewClient(s.URL, ticket), options(t))
+	client := NewClient(s.URL, ticket)
+	client.clock = hasty{}
+	result, err := Run(t.Context(), client, options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return result
 }
+
+// hasty is a clock whose pauses are short, for tests of repeated calls.
+type hasty struct{ system.Clock }
+
+func (h hasty) Sleep(ctx context.Context, d time.Duration) error { return h.Clock.Sleep(ctx, d/50) }
 
 // A whole attempt: source, artifacts, secrets, log, beats and the result.
 func TestAttemptOverHTTP(t *testing.T) {
@@ -168,7 +176,7 @@ func TestAttemptOverHTTP(t *testing.T) {
 	s := serveHTTP(t, h)
 	result := s.overHTTP(t)
 	want(t, h, result, ReasonOK)
-	if !strings.Contains(h.text(), "from the source\n***\n") || len(h.beats) == 0 || h.result == nil {
+	if !strings.Contains(h.text(), "from the source\n***\n") || len(h.beats) == 0 || h.ended().Reason == "" {
 		t.Errorf("log %q, %d beats", h.text(), len(h.beats))
 	}
 	if m := result.Artifacts[0]; m.Files != 3 || h.objects[m.Manifest.SHA256] == nil {
@@ -252,6 +260,23 @@ func TestSettledOverHTTP(t *testing.T) {
 	_, err := Run(t.Context(), NewClient(s.URL, ticket), options(t))
 	if !errors.Is(err, ErrSettled) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// What the platform refuses for good is not asked again, and has its reason.
+func TestSecretsRefused(t *testing.T) {
+	t.Parallel()
+	for reason, err := range map[string]error{ReasonSecretMissing: platform.ErrNotFound, ReasonSecretUntrusted: platform.ErrDenied} {
+		h := &home{job: jobOf(t, "echo unreached")}
+		h.job.Secrets = []SecretUse{{Name: "token", As: "TOKEN"}}
+		h.refuse = func(call string) error {
+			if call == "secrets" {
+				return fmt.Errorf("secret token: %w", err)
+			}
+			return nil
+		}
+		want(t, h, serveHTTP(t, h).overHTTP(t), reason)
+		want(t, h, h.run(t), reason)
 	}
 }
 
@@ -357,6 +382,7 @@ func TestProtocolVersions(t *testing.T) {
 // FuzzServe: no body makes anything but an answer or a problem.
 func FuzzServe(f *testing.F) {
 	f.Add("log", []byte(`{"parts":[{"segment":0,"line":1,"lines":1,"text":"YQo="}]}`))
+	f.Add("log", []byte(`{"parts":[{}]}`))
 	f.Add("finish", []byte(`{"v":1,"reason":"ok"}`))
 	f.Fuzz(func(t *testing.T, call string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, PathLog, bytes.NewReader(body))

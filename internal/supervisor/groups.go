@@ -195,7 +195,7 @@ func (g *groups) kill(pid int, signal syscall.Signal) {
 	}
 }
 
-// members are the processes of the commands; the lock is held.
+// members are the processes of the commands, and never ourselves; the lock is held.
 func (g *groups) members() []proctable.Process {
 	all := proctable.All()
 	root := g.running
@@ -203,7 +203,8 @@ func (g *groups) members() []proctable.Process {
 		root = os.Getpid()
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(p proctable.Process) bool {
-		return p.Group != g.running && !slices.Contains(g.left, p.Group) && !proctable.Descends(all, p, root)
+		ours := slices.Contains(g.left, p.Group) || (g.running != 0 && p.Group == g.running)
+		return p.PID == os.Getpid() || (!ours && !proctable.Descends(all, p, root))
 	})
 }
 

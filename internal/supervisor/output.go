@@ -37,9 +37,12 @@ type output struct {
 	ended       chan error // the reader's end
 }
 
-// bufferSize is how much is read from the pipe at once, in bytes, and what the
-// kernel is asked to hold in it, so that a busy command seldom waits.
-const bufferSize = 256 << 10
+// Sizes in bytes: what is read from the pipe at once, and what the kernel is asked
+// to hold in it, so that a busy command seldom waits.
+const (
+	bufferSize = 64 << 10
+	pipeSize   = 256 << 10
+)
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
@@ -115,7 +118,7 @@ func (o *output) drain(buffer []byte) error {
 		return err
 	}
 	var failure error
-	most := 4 * bufferSize // more than the pipe holds
+	most := 2 * pipeSize // more than it holds, if it was not larger before
 	err = raw.Read(func(fd uintptr) bool {
 		for most > 0 {
 			n, err := syscall.Read(int(fd), buffer)

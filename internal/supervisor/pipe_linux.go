@@ -6,5 +6,5 @@ import "syscall"
 // up the pipe keeps its size, and only speed is lost. Source: fcntl(2), F_SETPIPE_SZ.
 func growPipe(fd int) {
 	const setSize = 1031
-	syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setSize, bufferSize)
+	syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setSize, pipeSize)
 }

@@ -51,6 +51,7 @@ const (
 	ReasonSourceGone      = "source-gone"
 	ReasonClassUnfit      = "class-unfit"
 	ReasonSecretMissing   = "secret-missing"
+	ReasonSecretUntrusted = "secret-untrusted"
 	ReasonArtifactMissing = "artifact-missing"
 	ReasonArtifactEmpty   = "artifact-empty"
 	ReasonArtifactInvalid = "artifact-invalid"

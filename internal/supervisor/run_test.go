@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,7 +139,7 @@ func TestOutputs(t *testing.T) {
 }
 
 // SecretInOutputDropped, SecretAcrossCommands, in the log and wherever words go.
-func TestSecretsAreMaskedEverywhere(t *testing.T) {
+func TestT36SecretInOutputDropped(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2-4711"
 	h := &home{job: jobOf(t, "printf 'x hunter2-'", "printf '4711 '; printf '%s' \"$TOKEN\" | base64; cat \"$FILE\"; stat -c %a \"$FILE\"; exit 3")}
@@ -342,7 +343,7 @@ func TestFirstLineIsLive(t *testing.T) {
 }
 
 // LateFinishAfterCancel: an attempt that was settled stops at once, and reports nothing.
-func TestSettledAttemptStops(t *testing.T) {
+func TestLateFinishAfterCancel(t *testing.T) {
 	t.Parallel()
 	h := &home{job: jobOf(t, "trap '' TERM; echo begun; sleep 300")}
 	h.job.Beat, h.job.Grace = 20*time.Millisecond, time.Hour
@@ -398,5 +399,22 @@ func BenchmarkShellAlone(b *testing.B) {
 		if err := exec.Command("/bin/sh", "-e", "-c", "true").Run(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkFan runs 48 attempts of `true` at once in one process.
+func BenchmarkFan(b *testing.B) {
+	scratch, workspace := NewScratch(b.TempDir()), b.TempDir()
+	for b.Loop() {
+		var all sync.WaitGroup
+		for range 48 {
+			all.Go(func() {
+				h := &home{job: Job{Workspace: workspace, Shell: []string{"sh", "-e", "-c"}, Commands: []Command{{Script: "true"}}}}
+				if _, err := Run(b.Context(), h, Options{Scratch: scratch, Env: []string{"PATH=/usr/bin:/bin"}}); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		all.Wait()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/buildit-dev/buildit/internal/mask"
+	"github.com/buildit-dev/buildit/internal/platform"
 )
 
 // fetchSecrets gets the values that the job names, before anything runs, and
@@ -16,7 +17,12 @@ import (
 func (a *attempt) fetchSecrets(calls context.Context) error {
 	if len(a.job.Secrets) > 0 {
 		values, err := a.control.Secrets(calls)
-		if err != nil {
+		switch {
+		case errors.Is(err, platform.ErrNotFound):
+			return &failure{ReasonSecretMissing, "A secret has no value: " + err.Error(), err}
+		case errors.Is(err, platform.ErrDenied):
+			return &failure{ReasonSecretUntrusted, "The stage gets no secrets: " + err.Error(), err}
+		case err != nil:
 			return fmt.Errorf("the secrets did not come: %w", err)
 		}
 		a.secrets = values

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -32,7 +33,31 @@ func Serve(r *http.Request, side Side) (any, error) {
 	if errors.Is(err, ErrSettled) {
 		return nil, &problem.Error{Kind: Settled, Detail: "The attempt is over; whatever it still does is not recorded.", Err: err}
 	}
-	return answer, err
+	return answer, asProblem(err)
+}
+
+// asProblem names the errors of a port that repeating the call would not change: a
+// supervisor gives up on them, and repeats everything else.
+func asProblem(err error) error {
+	var known *problem.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	for _, row := range []struct {
+		err  error
+		kind problem.Kind
+	}{
+		{platform.ErrNotFound, problem.NotFound},
+		{platform.ErrGone, problem.Expired},
+		{platform.ErrDenied, problem.Forbidden},
+		{platform.ErrInvalid, problem.Invalid},
+		{platform.ErrTooLarge, problem.TooLarge},
+	} {
+		if errors.Is(err, row.err) {
+			return &problem.Error{Kind: row.kind, Detail: err.Error(), Err: err}
+		}
+	}
+	return err
 }
 
 func serve(r *http.Request, side Side) (any, error) {
@@ -77,7 +102,11 @@ func answerTo[In, Out any](r *http.Request, call func(context.Context, In) (Out,
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, problem.New(problem.Invalid, "The body is not what %s takes: %v.", r.URL.Path, err)
 	}
-	return call(r.Context(), in)
+	answer, err := call(r.Context(), in)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 func (s Side) hello(ctx context.Context, in Hello) (HelloAnswer, error) {

@@ -88,7 +88,7 @@ func TestUnpack(t *testing.T) {
 }
 
 // T41: the classic payloads write nothing outside, and are refused in words.
-func TestHostileArchives(t *testing.T) {
+func TestT41HostileArchives(t *testing.T) {
 	t.Parallel()
 	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
 	link := func(name, to string) tar.Header {
@@ -125,7 +125,7 @@ func TestHostileArchives(t *testing.T) {
 }
 
 // T42: caps on bytes, entries and ratio.
-func TestArchiveBombs(t *testing.T) {
+func TestT42ArchiveBombs(t *testing.T) {
 	t.Parallel()
 	zeros := strings.Repeat("\x00", 8<<20)
 	bomb := archive(t, map[string]string{"a": zeros}, tar.Header{Name: "a", Typeflag: tar.TypeReg})
