@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/access/openapi"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
@@ -92,8 +93,14 @@ func newHome() (platform.Home, *platformtest.Clock) {
 
 func open(t testing.TB) *house {
 	t.Helper()
+	return openOn(t, gittest.Start(t, gittest.Options{}))
+}
+
+// openOn is a new house beside a git server that is there.
+func openOn(t testing.TB, server *gittest.Server) *house {
+	t.Helper()
 	home, clock := newHome()
-	h := &house{t: t, home: home, clock: clock, runs: &ledger{runs: map[string]pipeline.Trigger{}}, server: gittest.Start(t, gittest.Options{})}
+	h := &house{t: t, home: home, clock: clock, runs: &ledger{runs: map[string]pipeline.Trigger{}}, server: server}
 	h.serve(home)
 	return h
 }
@@ -104,7 +111,7 @@ func (h *house) serve(home platform.Home) {
 	h.svc = repository.New(home, h.runs, repository.Options{Loopback: true, LocalPaths: true, TempDir: h.t.TempDir()})
 	mux, err := access.New(access.Options{
 		Table: home.Table, Clock: home.Clock, IDs: home.IDs, Log: slog.New(slog.DiscardHandler),
-		Credentials: access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs),
+		Credentials: access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs), Describe: openapi.New("test"),
 	})
 	if err != nil {
 		h.t.Fatal(err)

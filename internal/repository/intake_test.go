@@ -2,6 +2,9 @@ package repository_test
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -235,5 +238,49 @@ func TestDisconnect(t *testing.T) {
 	}
 	if _, err := h.svc.Connect(t.Context(), acme, repository.ConnectRequest{URL: w.URL}); err != nil {
 		t.Errorf("its name is free again: %v", err)
+	}
+}
+
+// A delivery of GitLab that is signed right and comes too late is no event any
+// more: it wakes the reconciler, which finds what there is to find.
+func TestLateDeliveryWakesTheReconciler(t *testing.T) {
+	h := open(t)
+	w := h.server.New(t, "shop")
+	w.Commit("one", ".buildit.kdl", onePipeline)
+	w.Push()
+	key := []byte("0123456789abcdef0123456789abcdef")
+	secret := "whsec_" + base64.StdEncoding.EncodeToString(key)
+	c, err := h.svc.Connect(t.Context(), acme, repository.ConnectRequest{
+		URL: w.URL, Provider: repository.GitLab, ProviderID: "9", WebhookSecret: secret, RunPipelines: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := w.Commit("two", "a", "1")
+	w.Push()
+	body := `{"ref":"refs/heads/main","after":"` + head + `","project":{"id":9,"path_with_namespace":"shop"}}`
+	stamp := fmt.Sprint(h.clock.Now().Unix())
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "m1.%s.%s", stamp, body)
+	signature := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	send := func() int {
+		return h.post(c.Webhook.Path, strings.NewReader(body), "X-Gitlab-Event", "Push Hook", "Idempotency-Key", "m1",
+			"webhook-id", "m1", "webhook-timestamp", stamp, "webhook-signature", signature).Code
+	}
+	h.clock.Advance(6 * time.Minute)
+	if code := send(); code != http.StatusAccepted {
+		t.Fatal(code)
+	}
+	h.settle()
+	if len(h.deliveries(c)) != 0 {
+		t.Error("the late delivery was stored")
+	}
+	h.clock.Advance(time.Second)
+	if err := h.svc.ReconcileDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.want(run("push", "main", head, 2))
+	if w := h.post(c.Webhook.Path, strings.NewReader(body), "X-Gitlab-Event", "Push Hook", "X-Gitlab-Token", secret); w.Code != http.StatusUnauthorized {
+		t.Errorf("a plain token beside a signing one: %d", w.Code)
 	}
 }
