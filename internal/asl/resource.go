@@ -108,6 +108,9 @@ func (r Resource) integration(name string) (Resource, bool) {
 // waits says whether the answer of the call is not yet the end of the task.
 func (r Resource) waits() bool { return r.Pattern != RequestResponse }
 
+// starts says whether the task waits for the end of what its call started.
+func (r Resource) starts() bool { return r.Pattern == Sync || r.Pattern == Sync2 }
+
 // needsToken says whether the task has a token that is brought back.
 func (r Resource) needsToken() bool { return r.Pattern == Callback || r.Kind == Activity }
 

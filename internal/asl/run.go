@@ -14,6 +14,12 @@ type Run struct {
 	now     time.Time
 	ready   []*Thread // about to enter a state, in order
 	calls   []Call
+	changed bool // since Changed was asked
+
+	trial   *Trial  // of TestState; nil in an execution
+	refused error   // why a trial cannot be made
+	failed  failure // the latest error of a state
+	matched int     // which retrier or catcher took it
 }
 
 // Env is what comes from outside: names, chance, and where the history goes.
@@ -24,6 +30,8 @@ type Env struct {
 	Record func(Event)    // nil: no history is kept
 	// Object reads what an ItemReader names; nil: there is no object store.
 	Object func(resource string, parameters map[string]any) ([]byte, error)
+	// Inspect, if not nil, hears what the value is after each field of a state.
+	Inspect func(step string, v any)
 }
 
 // Call is what somebody outside has to do for a task. Its answer comes back by
@@ -59,6 +67,14 @@ func Begin(m *Machine, start Start, env *Env, now time.Time) *Run {
 
 // Ended says whether the execution has a final status.
 func (r *Run) Ended() bool { return r.Execution.Status != Running }
+
+// Changed says whether the execution is another one than when this was asked last:
+// whether there is something to store.
+func (r *Run) Changed() bool {
+	changed := r.changed
+	r.changed = false
+	return changed
+}
 
 // Ready says whether Advance has something to do at once.
 func (r *Run) Ready() bool { return len(r.ready) > 0 && !r.Ended() }
@@ -179,6 +195,7 @@ func (r *Run) enter(t *Thread) {
 // try does the state's work, for the first time or again.
 func (r *Run) try(t *Thread) {
 	r.Execution.Steps++
+	r.changed = true
 	s := t.state()
 	s.work.begin(r, t, s)
 }
@@ -186,6 +203,7 @@ func (r *Run) try(t *Thread) {
 // record adds one event to the history.
 func (r *Run) record(previous int64, kind string, details Details) int64 {
 	x := r.Execution
+	r.changed = true
 	if x.Events == maxEvents-1 && x.Status == Running {
 		r.end(Failed, failure{name: errorRuntime, cause: historyFullCause})
 		kind, details = "ExecutionFailed", executionFailed{failed{x.Error, x.Cause}}
@@ -202,6 +220,7 @@ func (r *Run) record(previous int64, kind string, details Details) int64 {
 // follow adds an event after the thread's last one. aside adds one that nothing
 // follows. What happens in an iteration of a distributed Map is in no history.
 func (r *Run) follow(t *Thread, kind string, details Details) {
+	r.changed = true
 	if !t.silent {
 		t.Last = r.record(t.previous(), kind, details)
 	}

@@ -44,6 +44,8 @@ func (p *parser) resource(arn, place string) Resource {
 	switch {
 	case !ok:
 		p.schema(place, "The resource provided %s is not recognized. The value is not a valid resource ARN, or the resource is not available in this region.", arn)
+	case p.kind == Express && r.Kind == Activity:
+		p.schema(place, "Express state machine does not support Activity ARN '%s'", arn)
 	case p.kind == Express && r.Pattern == Callback:
 		p.schema(place, "Express state machine does not support '%s' service integration ", r.Pattern)
 	case p.kind == Express && r.waits():
@@ -121,6 +123,7 @@ func (w *task) schedule(r *Run, t *Thread, s *state) (scheduled, error) {
 			return made, err
 		}
 	}
+	r.inspect(s, "afterParameters", made.payload)
 	if size(made.payload, maxState) > maxState {
 		return made, tooLarge(s.name)
 	}
@@ -156,7 +159,8 @@ func seconds(e expression, s *sight, field string) (int64, error) {
 func quotedPlain(v any) string { return `"` + unquoted(v) + `"` }
 
 // Repeat answers the calls that were given out and not answered, as after a
-// restart, with their tokens. A call that has been given out most times already
+// restart, with their tokens; also those of .sync, which are idempotent and whose
+// end nobody would hear of otherwise. A call that has been given out most times already
 // fails instead, with name: it may be what ends the process.
 func (r *Run) Repeat(most int, name, cause string, now time.Time) []Call {
 	r.now = now
@@ -165,7 +169,8 @@ func (r *Run) Repeat(most int, name, cause string, now time.Time) []Call {
 	}
 	var open []*Thread
 	r.Execution.Root.each(func(t *Thread) {
-		if t.Phase == Calling && !t.Submitted {
+		w, ok := t.state().work.(*task)
+		if ok && t.Phase == Calling && (!t.Submitted || w.resource.starts()) {
 			open = append(open, t)
 		}
 	})
@@ -180,11 +185,14 @@ func (r *Run) Repeat(most int, name, cause string, now time.Time) []Call {
 			continue
 		}
 		made, err := w.schedule(r, t, s)
-		if err != nil || t.Calls >= most {
+		if err != nil || t.Calls >= most && !t.Submitted {
 			r.Fail(t.Task, name, cause, now)
 			continue
 		}
-		t.Calls++
+		if !t.Submitted {
+			t.Calls++
+		}
+		r.changed = true
 		calls = append(calls, w.call(t, made.payload))
 	}
 	return calls
@@ -215,8 +223,21 @@ func (r *Run) Tokens(visit func(token string, task int64)) {
 	})
 }
 
-// Waits says whether a task is still open.
-func (r *Run) Waits(task int64) bool { return r.find(task) != nil }
+// Holds says whether a task is open and token is its token.
+func (r *Run) Holds(task int64, token string) bool {
+	t := r.find(task)
+	return t != nil && token != "" && t.Token == token
+}
+
+// Pattern is how a task that is open ends.
+func (r *Run) Pattern(id int64) Pattern {
+	if t := r.find(id); t != nil {
+		if w, ok := t.state().work.(*task); ok {
+			return w.resource.Pattern
+		}
+	}
+	return RequestResponse
+}
 
 // Submit tells that the call of a task is answered, and its end still to come.
 func (r *Run) Submit(id int64, output any, now time.Time) bool {
@@ -225,7 +246,7 @@ func (r *Run) Submit(id int64, output any, now time.Time) bool {
 		return false
 	}
 	r.now = now
-	t.Submitted = true
+	t.Submitted, r.changed = true, true
 	w, ok := t.state().work.(*task)
 	if ok && w.resource.Kind == Integration {
 		r.follow(t, "TaskSubmitted", taskSubmitted{
@@ -254,6 +275,7 @@ func (r *Run) Succeed(id int64, output any, now time.Time) bool {
 	})
 	r.forget(t)
 	if !r.Ended() {
+		r.inspect(s, "result", output)
 		r.succeed(t, s, output, nil)
 	}
 	return true

@@ -136,6 +136,7 @@ type Handler func(ctx context.Context, changes []Change) (done int, err error)
 type Feed interface {
 	// Consume calls handle until ctx ends, and returns nil then. A consumer that
 	// is new begins with the oldest change that is kept. One name, one consumer
-	// at a time.
+	// at a time: another one is ErrExists. Any other error is the store's own;
+	// who calls again goes on where it was.
 	Consume(ctx context.Context, consumer string, handle Handler) error
 }

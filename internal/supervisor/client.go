@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/system"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -51,7 +52,7 @@ func NewClient(url, ticket string) *Client {
 		IdleConnTimeout: time.Minute, ResponseHeaderTimeout: callTimeout, DisableCompression: true,
 	}
 	return &Client{
-		url: strings.TrimRight(url, "/"), http: &http.Client{Transport: transport}, clock: wallClock{},
+		url: strings.TrimRight(url, "/"), http: &http.Client{Transport: transport}, clock: system.Clock{},
 		ticket: ticket, grants: map[string]Grant{},
 	}
 }

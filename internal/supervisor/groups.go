@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/buildit-dev/buildit/internal/supervisor/proctable"
 )
 
 // groups are the process groups of the commands: one runs, those before it may
@@ -24,15 +26,15 @@ type groups struct {
 	running int   // pid of the command, which leads its group; 0 for none
 	left    []int // groups with left-over children
 	stopped func() bool
-	killAt  time.Time // the end of the grace, zero for none
-	escaped []process // descendants outside the groups, when termination began
-	tree    string    // the processes then
+	killAt  time.Time           // the end of the grace, zero for none
+	escaped []proctable.Process // descendants outside the groups, when termination began
+	tree    string              // the processes then
 }
 
 func newGroups(a *attempt) *groups {
 	g := &groups{a: a, alone: a.opt.Alone}
 	if g.alone {
-		g.ooms = memoryKills()
+		g.ooms = proctable.MemoryKills()
 	}
 	return g
 }
@@ -135,8 +137,14 @@ func endOf(status syscall.WaitStatus) commandEnd {
 	return commandEnd{code: status.ExitStatus(), killed: status.ExitStatus() == 137}
 }
 
-// alive tells whether a group has a member.
-func alive(group int) bool { return syscall.Kill(-group, 0) == nil }
+// alive tells whether a group has a member. The dead do not count, who stay in the
+// table until their parent asks for them, and an init may be slow to ask.
+func alive(group int) bool {
+	if syscall.Kill(-group, 0) != nil {
+		return false
+	}
+	return slices.ContainsFunc(proctable.All(), func(p proctable.Process) bool { return p.Group == group && p.Status != 'Z' })
+}
 
 // terminate asks every group to end, and kills after grace what has not.
 func (g *groups) terminate(grace time.Duration) {
@@ -148,7 +156,7 @@ func (g *groups) terminate(grace time.Duration) {
 	members := g.members()
 	g.tree = processTree(members)
 	for _, p := range members {
-		if !slices.Contains(g.left, p.group) && p.group != g.running {
+		if !slices.Contains(g.left, p.Group) && p.Group != g.running {
 			g.escaped = append(g.escaped, p)
 		}
 	}
@@ -176,7 +184,7 @@ func (g *groups) signal(signal syscall.Signal) {
 		g.kill(-group, signal)
 	}
 	for _, p := range g.escaped {
-		g.kill(p.pid, signal)
+		g.kill(p.PID, signal)
 	}
 }
 
@@ -188,14 +196,14 @@ func (g *groups) kill(pid int, signal syscall.Signal) {
 }
 
 // members are the processes of the commands; the lock is held.
-func (g *groups) members() []process {
-	all := processes()
+func (g *groups) members() []proctable.Process {
+	all := proctable.All()
 	root := g.running
 	if g.alone {
 		root = os.Getpid()
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(p process) bool {
-		return p.group != g.running && !slices.Contains(g.left, p.group) && !descends(all, p, root)
+	return slices.DeleteFunc(slices.Clone(all), func(p proctable.Process) bool {
+		return p.Group != g.running && !slices.Contains(g.left, p.Group) && !proctable.Descends(all, p, root)
 	})
 }
 
@@ -246,7 +254,7 @@ func (g *groups) end() error {
 		case now.Before(deadline):
 			g.signal(syscall.SIGKILL)
 			for _, p := range strays {
-				g.kill(p.pid, syscall.SIGKILL)
+				g.kill(p.PID, syscall.SIGKILL)
 			}
 		default:
 			return failed(ReasonCrash, "Processes of the stage could not be ended:\n%s", processTree(g.members()))
@@ -257,15 +265,15 @@ func (g *groups) end() error {
 
 // alive forgets the groups and processes that have ended, and answers those that
 // left their group and became children of ours. The lock is held.
-func (g *groups) alive() []process {
+func (g *groups) alive() []proctable.Process {
 	strays := g.strays()
 	g.left = slices.DeleteFunc(g.left, func(group int) bool { return !alive(group) })
-	g.escaped = slices.DeleteFunc(g.escaped, func(p process) bool { return !p.lives() })
+	g.escaped = slices.DeleteFunc(g.escaped, func(p proctable.Process) bool { return !p.Lives() })
 	return strays
 }
 
 // strays are the processes that became children of ours. It reaps the dead.
-func (g *groups) strays() []process {
+func (g *groups) strays() []proctable.Process {
 	if !g.alone {
 		return nil
 	}
@@ -276,9 +284,9 @@ func (g *groups) strays() []process {
 		case err != nil:
 			return nil // no child is left
 		default:
-			all := processes()
-			return slices.DeleteFunc(slices.Clone(all), func(p process) bool {
-				return p.pid == os.Getpid() || !descends(all, p, os.Getpid())
+			all := proctable.All()
+			return slices.DeleteFunc(slices.Clone(all), func(p proctable.Process) bool {
+				return p.PID == os.Getpid() || !proctable.Descends(all, p, os.Getpid())
 			})
 		}
 	}
@@ -286,7 +294,7 @@ func (g *groups) strays() []process {
 
 // outOfMemory tells whether the kernel has killed for want of memory since the
 // first command.
-func (g *groups) outOfMemory() bool { return g.alone && memoryKills() > g.ooms }
+func (g *groups) outOfMemory() bool { return g.alone && proctable.MemoryKills() > g.ooms }
 
 // close ends the timer of a termination.
 func (g *groups) close() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // residentMB is the memory of this process in MiB, 0 where nobody can tell.
@@ -22,4 +23,14 @@ func residentMB() int {
 		return 0
 	}
 	return pages * os.Getpagesize() >> 20
+}
+
+// totalMemoryMB is the machine's memory in MiB, 0 where nobody can tell.
+// Source: sysinfo(2).
+func totalMemoryMB() int {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return int(info.Totalram * uint64(info.Unit) >> 20)
 }

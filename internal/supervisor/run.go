@@ -10,6 +10,7 @@ import (
 
 	"github.com/buildit-dev/buildit/internal/mask"
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/system"
 )
 
 // Options are what a supervisor knows of the place that it runs in.
@@ -23,8 +24,8 @@ type Options struct {
 	Scratch *Scratch
 	// Env is the environment of the base image, as NAME=value.
 	Env []string
-	// Masked are texts that no log may show besides the secrets: tokens.
-	Masked []string
+	// Masked tells, after hello, what no log may show besides the secrets: tokens.
+	Masked func() []string
 	// Alone says that the process serves this attempt alone. It then adopts what
 	// the commands leave behind, also what has left their process groups, and ends
 	// all of it.
@@ -113,7 +114,7 @@ type attempt struct {
 func Run(ctx context.Context, control Control, opt Options) (Result, error) {
 	a := &attempt{control: control, opt: opt, clock: opt.Clock, log: opt.Log}
 	if a.clock == nil {
-		a.clock = wallClock{}
+		a.clock = system.Clock{}
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

@@ -21,7 +21,10 @@ func (a *attempt) fetchSecrets(calls context.Context) error {
 		}
 		a.secrets = values
 	}
-	masked := append([]string(nil), a.opt.Masked...)
+	var masked []string
+	if a.opt.Masked != nil {
+		masked = a.opt.Masked()
+	}
 	var missing []string
 	for _, use := range a.job.Secrets {
 		value, ok := a.secrets[use.Name]

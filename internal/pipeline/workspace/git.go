@@ -21,10 +21,13 @@ func borrowGit(root, dir string) ([]string, error) {
 	var names []string
 	put := func(name string, data []byte) error {
 		path := filepath.Join(dir, ".git", name)
+		names = append(names, filepath.Join(".git", name))
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+			return nil
+		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		names = append(names, filepath.Join(".git", name))
 		return os.WriteFile(path, data, 0o644)
 	}
 	carry := func(from, name string) error {
@@ -50,9 +53,6 @@ func borrowGit(root, dir string) ([]string, error) {
 		carry(private, "HEAD"), carry(private, "index"),
 		carry(common, "packed-refs"), carry(common, "shallow"), carry(common, "info/exclude"))
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Join(dir, ".git", "refs"), 0o755); err != nil {
 		return nil, err
 	}
 	err = filepath.WalkDir(filepath.Join(common, "refs"), func(path string, entry fs.DirEntry, err error) error {

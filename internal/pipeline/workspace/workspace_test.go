@@ -60,68 +60,175 @@ func TestSnapshotHoldsUncommittedAndNotIgnored(t *testing.T) {
 	t.Parallel()
 	root := repository(t)
 	write(t, root, ".buildit/run/objects/secret", "ours")
-	work := t.TempDir()
-	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"))
+	p, err := Open(t.Context(), t.TempDir(), root, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, root, "tracked.txt", "changed while the run goes on")
-	for _, name := range []string{"a", "b"} {
-		dir := filepath.Join(work, name)
-		if err := s.Fill(t.Context(), dir); err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(filepath.Join(dir, "tracked.txt"))
-		if err != nil || string(text) != "changed, not committed" {
-			t.Errorf("%s: tracked.txt is %q, %v", name, text, err)
-		}
+	for range 2 {
+		dir := take(t, p)
+		has(t, dir, "tracked.txt", "changed, not committed")
 		if target, err := os.Readlink(filepath.Join(dir, "link")); err != nil || target != "tracked.txt" {
-			t.Errorf("%s: link leads to %q, %v", name, target, err)
+			t.Errorf("link leads to %q, %v", target, err)
 		}
 		info, err := os.Stat(filepath.Join(dir, "bin/tool.sh"))
 		if err != nil || info.Mode().Perm() != 0o755 {
-			t.Errorf("%s: bin/tool.sh: %v, %v", name, info, err)
+			t.Errorf("bin/tool.sh: %v, %v", info, err)
 		}
 		for _, absent := range []string{"gone.txt", "scratch.tmp", ".buildit"} {
 			if _, err := os.Lstat(filepath.Join(dir, absent)); err == nil {
-				t.Errorf("%s: %s is there", name, absent)
+				t.Errorf("%s is there", absent)
 			}
 		}
-		if _, err := os.Stat(filepath.Join(dir, "new.txt")); err != nil {
-			t.Error(err)
-		}
+		has(t, dir, "new.txt", "not added")
 		status := git(t, dir, "status", "--porcelain")
 		for _, line := range []string{" M tracked.txt", " D gone.txt", "?? new.txt"} {
 			if !strings.Contains(status, line) {
-				t.Errorf("%s: git status lacks %q:\n%s", name, line, status)
+				t.Errorf("git status lacks %q:\n%s", line, status)
 			}
 		}
+	}
+}
+
+func take(t *testing.T, p *Pool) string {
+	t.Helper()
+	dir, err := p.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func give(t *testing.T, p *Pool, dir string) {
+	t.Helper()
+	if err := p.Give(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func has(t *testing.T, dir, name, want string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil || string(text) != want {
+		t.Errorf("%s is %q, %v; want %q", name, text, err, want)
 	}
 }
 
 func TestStagesShareNothing(t *testing.T) {
 	t.Parallel()
 	root := repository(t)
-	work := t.TempDir()
-	s, err := Take(t.Context(), root, true, filepath.Join(work, "snapshot"))
+	p, err := Open(t.Context(), t.TempDir(), root, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := filepath.Join(work, "a"), filepath.Join(work, "b")
-	if err := s.Fill(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
+	a := take(t, p)
 	write(t, a, "tracked.txt", "by stage a")
 	git(t, a, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qam", "by stage a")
-	if err := s.Fill(t.Context(), b); err != nil {
+	b := take(t, p)
+	has(t, b, "tracked.txt", "changed, not committed")
+	for _, dir := range []string{root, b} {
+		if log := git(t, dir, "log", "--oneline"); strings.Contains(log, "by stage a") {
+			t.Errorf("a commit of a stage came into %s", dir)
+		}
+	}
+}
+
+// TestUsedFolderIsAsNew does what a stage may do to a folder, in the very moment
+// after it was made, and wants the next stage to see none of it.
+func TestUsedFolderIsAsNew(t *testing.T) {
+	t.Parallel()
+	root := repository(t)
+	dirOfPool := t.TempDir()
+	p, err := Open(t.Context(), dirOfPool, root, true)
+	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(b, "tracked.txt"))
-	if err != nil || string(text) != "changed, not committed" {
-		t.Errorf("stage b sees %q, %v", text, err)
+	harm := map[string]func(t *testing.T, dir string){
+		"same size, old time": func(t *testing.T, dir string) {
+			info, err := os.Stat(filepath.Join(dir, "new.txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, "new.txt", "NOT ADDED")
+			if err := os.Chtimes(filepath.Join(dir, "new.txt"), info.ModTime(), info.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"new files": func(t *testing.T, dir string) {
+			write(t, dir, "node_modules/a/b.js", "x")
+			write(t, dir, "bin/out", "x")
+		},
+		"removed": func(t *testing.T, dir string) { remove(t, dir, "bin") },
+		"read-only": func(t *testing.T, dir string) {
+			write(t, dir, "ro/x", "")
+			chmod(t, dir, "ro", 0o500)
+			chmod(t, dir, "bin", 0o500)
+		},
+		"file for dir":  func(t *testing.T, dir string) { remove(t, dir, "bin"); write(t, dir, "bin", "x") },
+		"dir for file":  func(t *testing.T, dir string) { remove(t, dir, "new.txt"); write(t, dir, "new.txt/x", "x") },
+		"link for file": func(t *testing.T, dir string) { remove(t, dir, "new.txt"); link(t, dir, "new.txt") },
+		"mode":          func(t *testing.T, dir string) { chmod(t, dir, "bin/tool.sh", 0o600) },
+		"commit": func(t *testing.T, dir string) {
+			git(t, dir, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "x")
+		},
 	}
-	if log := git(t, root, "log", "--oneline"); strings.Contains(log, "by stage a") {
-		t.Error("a commit of a stage came back into the repository")
+	for name, harm := range harm {
+		dir := take(t, p)
+		harm(t, dir)
+		give(t, p, dir)
+		again := take(t, p)
+		if again != dir {
+			t.Fatalf("%s: folder %s was not used again", name, dir)
+		}
+		asNew(t, name, again)
+		give(t, p, again)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, "new.txt", "another run")
+	remove(t, root, "bin")
+	p, err = Open(t.Context(), dirOfPool, root, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := take(t, p)
+	has(t, dir, "new.txt", "another run")
+	if _, err := os.Lstat(filepath.Join(dir, "bin/tool.sh")); err == nil {
+		t.Error("the next run still has bin/tool.sh")
+	}
+}
+
+func asNew(t *testing.T, name, dir string) {
+	t.Helper()
+	status := strings.Join(strings.Split(strings.TrimRight(git(t, dir, "status", "--porcelain", "-uall"), "\n"), "\n"), ",")
+	if status != " D gone.txt, M tracked.txt,?? new.txt" {
+		t.Errorf("%s: git status is %q", name, status)
+	}
+	has(t, dir, "new.txt", "not added")
+	if log := git(t, dir, "log", "--format=%s"); log != "one\n" {
+		t.Errorf("%s: log is %q", name, log)
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func chmod(t *testing.T, dir, name string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.Symlink("tracked.txt", filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
 	}
 }
 

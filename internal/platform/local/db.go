@@ -30,6 +30,9 @@ const applicationID = 0x42494c44 // "BILD"
 var schema = slices.Concat(
 	tableSchema,
 	feedSchema,
+	queueSchema,
+	timerSchema,
+	flowSchema,
 )
 
 // connectionPragmas are of every connection. Readers never wait for the writer
@@ -56,7 +59,10 @@ type DB struct {
 // see Lock. A file that a newer BuildIt has written is left untouched, and the
 // error says what to do.
 func OpenDB(dir string) (*DB, error) {
-	path := filepath.Join(dir, databaseFile)
+	path, err := filepath.Abs(filepath.Join(dir, databaseFile)) // a relative one is no file URI
+	if err != nil {
+		return nil, err
+	}
 	if err := checkVersion(path); err != nil {
 		return nil, err
 	}

@@ -108,6 +108,21 @@ func TestOpenDBRefusesStrangers(t *testing.T) {
 	}
 }
 
+// A folder may have any name, and may be given relative to where we are.
+func TestOpenDBAnyFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"plain", "with space", "50%", "%41", "a?b=c", "a#b", "ünï", "a&_pragma=user_version(7)"} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		openTestDB(t, dir)
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) == 0 || entries[0].Name() != databaseFile {
+			t.Errorf("%q holds %v (%v)", dir, entries, err)
+		}
+	}
+}
+
 // The file is its owner's alone.
 func TestOpenDBMode(t *testing.T) {
 	t.Parallel()
@@ -216,8 +231,8 @@ func TestWritesShareACommit(t *testing.T) {
 	})
 }
 
-// A caller whose time is over while it waits is not written for.
-func TestWriteGivesUp(t *testing.T) {
+// A write that comes too late is told so.
+func TestWriteAfterClose(t *testing.T) {
 	t.Parallel()
 	db := openTestDB(t, t.TempDir())
 	if err := db.Close(); err != nil {
@@ -280,7 +295,7 @@ func TestQueryPlans(t *testing.T) {
 			for _, reverse := range []bool{false, true} {
 				q := platform.Query{Partition: p, Index: index, Prefix: p.Rows("stage"), Reverse: reverse}
 				statement, args := selection(q, at, resumed)
-				if plan := explain(t, db, statement, args); !strings.HasPrefix(plan, want) || strings.Contains(plan, "B-TREE") {
+				if plan := queryPlan(t, db, statement, args); !strings.HasPrefix(plan, want) || strings.Contains(plan, "B-TREE") {
 					t.Errorf("index %d, resumed %v, reverse %v: %s", index, resumed, reverse, plan)
 				}
 			}
@@ -288,7 +303,7 @@ func TestQueryPlans(t *testing.T) {
 	}
 }
 
-func explain(t *testing.T, db *DB, statement string, args []any) string {
+func queryPlan(t *testing.T, db *DB, statement string, args []any) string {
 	t.Helper()
 	rows, err := db.query(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
 	if err != nil {

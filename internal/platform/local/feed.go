@@ -44,18 +44,14 @@ func (f *feed) init() {
 	f.more = make(chan struct{})
 }
 
-// append records a change in the transaction that makes it.
-func (f *feed) append(tx *tx, key platform.RowKey, old platform.Item, next []byte, now time.Time) error {
+// append records a change, by its two images, in the transaction that makes it.
+func (f *feed) append(tx *tx, key platform.RowKey, old, next []byte, now time.Time) error {
 	if err := f.load(tx); err != nil {
 		return err
 	}
 	f.last++
-	var image []byte
-	if old != nil {
-		image = platform.AppendItem(nil, old)
-	}
 	_, err := tx.exec(`INSERT INTO changes (seq, pk, sk, old, new, at) VALUES (?, ?, ?, ?, ?, ?)`,
-		f.last, key.PK(), key.SK(), image, next, now.UnixMilli())
+		f.last, key.PK(), key.SK(), old, next, now.UnixMilli())
 	return err
 }
 

@@ -1,11 +1,11 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -36,8 +36,7 @@ type Table struct {
 	clock platform.Clock
 	feed  feed
 
-	mu     sync.Mutex
-	tidied time.Time // when a write last removed what is over
+	tidied time.Time // when a write last removed what is over; the writer's alone
 }
 
 // NewTable returns the table of an open file.
@@ -104,6 +103,7 @@ func (t *Table) Write(ctx context.Context, action platform.Action) (platform.Ite
 	}
 	var next []platform.Item
 	err = t.write(ctx, func(tx *tx, now time.Time) error {
+		var err error
 		next, err = t.act(tx, []platform.Action{action}, now)
 		return err
 	})
@@ -139,7 +139,7 @@ func (t *Table) PutMany(ctx context.Context, rows []platform.Row) error {
 	}
 	return t.write(ctx, func(tx *tx, now time.Time) error {
 		for _, row := range rows {
-			old, err := t.item(tx, row.Key)
+			old, err := t.stored(tx, row.Key)
 			if err != nil {
 				return err
 			}
@@ -173,21 +173,21 @@ func (t *Table) write(ctx context.Context, do func(*tx, time.Time) error) error 
 // act does all of the actions or fails with what was in the way of them, and
 // returns the rows as they are afterwards.
 func (t *Table) act(tx *tx, actions []platform.Action, now time.Time) ([]platform.Item, error) {
-	old := make([]platform.Item, len(actions))
+	old := make([]storedRow, len(actions))
 	var refused *platform.WriteError
 	for i, a := range actions {
 		key, condition := platform.Target(a)
 		var err error
-		if old[i], err = t.item(tx, key); err != nil {
+		if old[i], err = t.stored(tx, key); err != nil {
 			return nil, err
 		}
-		if platform.Match(condition, old[i]) {
+		if platform.Match(condition, old[i].item) {
 			continue
 		}
 		if refused == nil {
 			refused = &platform.WriteError{Reasons: make([]platform.Reason, len(actions))}
 		}
-		refused.Reasons[i] = platform.Reason{Err: platform.ErrConditionFailed, Row: old[i]}
+		refused.Reasons[i] = platform.Reason{Err: platform.ErrConditionFailed, Row: old[i].item}
 	}
 	if refused != nil {
 		return nil, refused
@@ -195,7 +195,7 @@ func (t *Table) act(tx *tx, actions []platform.Action, now time.Time) ([]platfor
 	next := make([]platform.Item, len(actions))
 	for i, a := range actions {
 		var err error
-		if next[i], err = platform.Next(a, old[i]); err != nil {
+		if next[i], err = platform.Next(a, old[i].item); err != nil {
 			return nil, fmt.Errorf("action %d: %w", i, err)
 		}
 	}
@@ -208,47 +208,54 @@ func (t *Table) act(tx *tx, actions []platform.Action, now time.Time) ([]platfor
 	return next, nil
 }
 
-// item is the stored row, or nil.
-func (t *Table) item(tx *tx, key platform.RowKey) (platform.Item, error) {
-	var stored sql.RawBytes
-	rows, err := tx.query(`SELECT item FROM rows WHERE pk = ? AND sk = ?`, key.PK(), key.SK())
-	if err != nil {
-		return nil, err
+// storedRow is a row as the file has it. Of no row, both are nil.
+type storedRow struct {
+	item  platform.Item
+	image []byte // its encoding: equal rows are equal bytes
+}
+
+func (t *Table) stored(tx *tx, key platform.RowKey) (row storedRow, err error) {
+	err = tx.one(`SELECT item FROM rows WHERE pk = ? AND sk = ?`, []any{key.PK(), key.SK()}, &row.image)
+	if errors.Is(err, sql.ErrNoRows) {
+		return storedRow{}, nil
 	}
-	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), rows.Close())
-	}
-	err = rows.Scan(&stored)
-	var item platform.Item
 	if err == nil {
-		item, err = platform.ParseItem(stored)
+		row.item, err = platform.ParseItem(row.image)
 	}
-	return item, errors.Join(err, rows.Close())
+	return row, err
 }
 
 // set stores a row's next item, nil for none, and records the change if it is one.
-func (t *Table) set(tx *tx, key platform.RowKey, old, next platform.Item, now time.Time) error {
-	if platform.SameRow(old, next) {
-		return nil
-	}
-	var encoded []byte
+func (t *Table) set(tx *tx, key platform.RowKey, old storedRow, next platform.Item, now time.Time) error {
+	var image []byte
 	var err error
-	if next == nil {
+	switch {
+	case next == nil && old.image == nil:
+		return nil
+	case next == nil:
 		_, err = tx.exec(`DELETE FROM rows WHERE pk = ? AND sk = ?`, key.PK(), key.SK())
-	} else {
-		encoded = platform.AppendItem(nil, next)
-		listPK, listSK := indexColumns(next, platform.List1)
-		duePK, dueSK := indexColumns(next, platform.Due)
-		_, err = tx.exec(`INSERT INTO rows (pk, sk, item, list_pk, list_sk, due_pk, due_sk, expires)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (pk, sk) DO UPDATE SET item = excluded.item, list_pk = excluded.list_pk, list_sk = excluded.list_sk,
-				due_pk = excluded.due_pk, due_sk = excluded.due_sk, expires = excluded.expires`,
-			key.PK(), key.SK(), encoded, listPK, listSK, duePK, dueSK, expiryColumn(next))
+	default:
+		image = platform.AppendItem(make([]byte, 0, len(old.image)+64), next)
+		if old.image != nil && bytes.Equal(image, old.image) {
+			return nil
+		}
+		err = t.upsert(tx, key, next, image)
 	}
 	if err != nil {
 		return err
 	}
-	return t.feed.append(tx, key, old, encoded, now)
+	return t.feed.append(tx, key, old.image, image, now)
+}
+
+func (t *Table) upsert(tx *tx, key platform.RowKey, item platform.Item, image []byte) error {
+	listPK, listSK := indexColumns(item, platform.List1)
+	duePK, dueSK := indexColumns(item, platform.Due)
+	_, err := tx.exec(`INSERT INTO rows (pk, sk, item, list_pk, list_sk, due_pk, due_sk, expires)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (pk, sk) DO UPDATE SET item = excluded.item, list_pk = excluded.list_pk, list_sk = excluded.list_sk,
+			due_pk = excluded.due_pk, due_sk = excluded.due_sk, expires = excluded.expires`,
+		key.PK(), key.SK(), image, listPK, listSK, duePK, dueSK, expiryColumn(item))
+	return err
 }
 
 func indexColumns(item platform.Item, index platform.Index) (pk, sk any) {

@@ -13,6 +13,11 @@ func TestTable(t *testing.T) { platformtest.Table(t, openEmpty) }
 
 func TestFeed(t *testing.T) { platformtest.Feed(t, openEmpty) }
 
+func TestTableModel(t *testing.T) {
+	t.Parallel()
+	platformtest.TableModel(t, openEmpty)
+}
+
 func openEmpty(t *testing.T) platformtest.Store {
 	return openStore(t, t.TempDir(), &platformtest.AheadClock{})
 }

@@ -19,8 +19,6 @@ const (
 
 // untidy says, once a minute, that the write at hand should tidy.
 func (t *Table) untidy(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if now.Sub(t.tidied) < tidyEvery {
 		return false
 	}
@@ -42,7 +40,7 @@ func (t *Table) tidy(tx *tx, now time.Time) error {
 		return err
 	}
 	for _, key := range keys {
-		old, err := t.item(tx, key)
+		old, err := t.stored(tx, key)
 		if err != nil {
 			return err
 		}

@@ -16,3 +16,5 @@ func openStore(*testing.T) platformtest.Store {
 func TestTable(t *testing.T) { platformtest.Table(t, openStore) }
 
 func TestFeed(t *testing.T) { platformtest.Feed(t, openStore) }
+
+func TestTableModel(t *testing.T) { platformtest.TableModel(t, openStore) }

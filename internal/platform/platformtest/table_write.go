@@ -50,6 +50,59 @@ func updateCounterConcurrent(t *testing.T, s Store) {
 	}
 }
 
+// F21: who loses a race reads again and decides anew. Four movers carry units
+// between three accounts; none is lost, and no move is made on an old reading.
+func lostRaceReadAgain(t *testing.T, s Store) {
+	const movers, moves, units = 4, 4, 10
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		put(t, s.Table, stage(name), platform.Item{"units": number(units), "version": number(0)})
+	}
+	together(movers, func(mover int) {
+		for move := range moves {
+			from, to := names[(mover+move)%3], names[(mover+move+1)%3]
+			for moveUnit(t, s.Table, from, to) {
+			}
+		}
+	})
+	var total, versions int64
+	for _, name := range names {
+		row := get(t, s.Table, stage(name))
+		total += row.Int("units")
+		versions += row.Int("version")
+	}
+	if total != units*int64(len(names)) || versions != 2*movers*moves {
+		t.Errorf("%d units after %d steps, want %d after %d", total, versions, units*len(names), 2*movers*moves)
+	}
+}
+
+// moveUnit carries one unit, and says whether it was too late and must be tried again.
+func moveUnit(t *testing.T, table platform.Table, from, to string) (again bool) {
+	step := func(name string, by int64) (platform.Action, error) {
+		row, err := table.Get(t.Context(), stage(name))
+		if err != nil {
+			return nil, err
+		}
+		return platform.Update{
+			Key: stage(name), Set: platform.Item{"units": platform.Int(row.Int("units") + by)},
+			Add: map[string]int64{"version": 1},
+			If:  platform.Equal{Attribute: "version", Value: platform.Int(row.Int("version"))},
+		}, nil
+	}
+	out, errOut := step(from, -1)
+	in, errIn := step(to, 1)
+	if err := errors.Join(errOut, errIn); err != nil {
+		t.Error(err)
+		return false
+	}
+	err := table.Transact(t.Context(), "", out, in)
+	if err != nil && !errors.Is(err, platform.ErrConditionFailed) {
+		t.Error(err)
+		return false
+	}
+	return err != nil
+}
+
 // Who is refused sees the row that was in the way, whatever the action; or none.
 func conditionReturnsOldRow(t *testing.T, s Store) {
 	old := platform.Item{"status": text("running"), "log": platform.List{text("a"), number(1)}}
@@ -290,8 +343,8 @@ func transactTokenMismatch(t *testing.T, s Store) {
 	wantNoRow(t, s.Table, stage("b"))
 }
 
-// The driver repeats a transaction that met another; one whose condition failed
-// it does not.
+// F20: the driver repeats a transaction that met another; one whose condition
+// failed it does not.
 func transactConflictRetried(t *testing.T, s Store) {
 	disturbed(t, s, platform.ErrConflict, func(ctx context.Context) error {
 		return s.Table.Transact(ctx, "", platform.Update{Key: stage("build"), Add: map[string]int64{"n": 1}})
@@ -304,7 +357,7 @@ func transactConflictRetried(t *testing.T, s Store) {
 	}
 }
 
-// Throttling is waited for: it ends in success, or at the caller's deadline in
+// F20: throttling is waited for: it ends in success, or at the caller's deadline in
 // ErrThrottled and with nothing written.
 func throttleBackoff(t *testing.T, s Store) {
 	disturbed(t, s, platform.ErrThrottled, func(ctx context.Context) error {
@@ -322,9 +375,13 @@ func disturbed(t *testing.T, s Store, err error, call func(context.Context) erro
 		t.Skip("nothing below this table can refuse a write")
 	}
 	calm := s.Disturb(t, err)
+	began := time.Now()
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	refused := call(short)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the caller had 50 ms, and was told after %s", took)
+	}
 	if !errors.Is(refused, platform.ErrThrottled) && !errors.Is(refused, platform.ErrConflict) {
 		t.Errorf("beyond the deadline: got %v, want ErrThrottled or ErrConflict", refused)
 	}
@@ -336,7 +393,7 @@ func disturbed(t *testing.T, s Store, err error, call func(context.Context) erro
 	}
 }
 
-// PutMany and GetMany take more than one call of the service does, and what it
+// F20: PutMany and GetMany take more than one call of the service does, and what it
 // leaves over is sent again.
 func batchSplitAndLeftovers(t *testing.T, s Store) {
 	rows := make([]platform.Row, 101)

@@ -14,7 +14,7 @@ var ErrBusy = errors.New("another `buildit run` is under way in this tree; wait 
 // folder is .buildit/run, locked.
 type folder struct {
 	dir  string
-	work string // of this run alone, removed at its end
+	work string // the folders of stages, kept from run to run
 	lock *os.File
 }
 
@@ -38,7 +38,10 @@ func openFolder(dir string) (*folder, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	f := &folder{dir: dir, work: filepath.Join(dir, "work"), lock: lock}
-	return f, errors.Join(ignoreAll(dir), f.clean())
+	if err := errors.Join(ignoreAll(dir), makeDir(f.work)); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return f, nil
 }
 
 func ignoreAll(dir string) error {
@@ -49,29 +52,12 @@ func ignoreAll(dir string) error {
 	return os.WriteFile(path, []byte("*\n"), 0o644)
 }
 
-// clean removes what a run before has left in the work folder, and makes it new.
-func (f *folder) clean() error {
-	err := os.Mkdir(f.work, 0o755)
-	if errors.Is(err, os.ErrExist) { // a run was killed
-		return errors.Join(removeAll(f.work), os.Mkdir(f.work, 0o755))
-	}
-	return err
-}
+// close lets go of the lock.
+func (f *folder) close() error { return f.lock.Close() }
 
-// close removes the work folder and lets go of the lock.
-func (f *folder) close() error { return errors.Join(removeAll(f.work), f.lock.Close()) }
-
-// removeAll is os.RemoveAll that also removes what a command made read-only, as
-// Go's module cache is.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if entry != nil && entry.IsDir() {
-			return os.Chmod(path, 0o700)
-		}
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); !errors.Is(err, os.ErrExist) {
 		return err
-	})
-	return errors.Join(err, os.RemoveAll(dir))
+	}
+	return nil
 }

@@ -76,7 +76,7 @@ func (l *keptLog) spill(path string) error {
 // moveTo leaves the whole log at path.
 func (l *keptLog) moveTo(path string) error {
 	if l.file == nil {
-		return os.WriteFile(path, l.text, 0o644)
+		return overwrite(path, l.text)
 	}
 	_, err := l.file.Write(l.text)
 	return errors.Join(err, l.file.Close(), os.Rename(l.file.Name(), path))
@@ -88,17 +88,38 @@ func (k *logKeeper) Close(_ context.Context, log pipeline.LogName) error {
 	return nil
 }
 
-// write puts the logs of this run into dir/logs, in place of those of the run before.
+// write puts the logs of this run into dir/logs, and removes those of other stages
+// that a run before has left there.
 func (k *logKeeper) write(dir string) error {
 	dir = filepath.Join(dir, "logs")
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	before, err := os.ReadDir(dir)
+	if err != nil {
 		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var errs []error
+	for _, old := range before {
+		if k.kept[old.Name()] == nil {
+			errs = append(errs, os.Remove(filepath.Join(dir, old.Name())))
+		}
+	}
 	for name, kept := range k.kept {
 		errs = append(errs, kept.moveTo(filepath.Join(dir, name)))
 	}
 	return errors.Join(errs...)
+}
+
+// overwrite writes over a file of the run before: to cut it afterwards is faster
+// than to begin with an empty one.
+func overwrite(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Truncate(int64(len(text))), file.Close())
 }

@@ -20,7 +20,7 @@ func (c *control) path(object supervisor.Object) (string, error) {
 	if _, err := hex.DecodeString(object.SHA256); err != nil || len(object.SHA256) != 2*sha256.Size {
 		return "", fmt.Errorf("%s %q has no digest", object.Kind, object.Name)
 	}
-	return filepath.Join(c.tasks.data.dir, "objects", object.SHA256), nil
+	return filepath.Join(c.all.data.dir, "objects", object.SHA256), nil
 }
 
 // Lacks answers which objects are not there.
@@ -47,7 +47,7 @@ func (c *control) Upload(_ context.Context, object supervisor.Object, body io.Re
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(c.tasks.data.work, "object-")
+	file, err := os.CreateTemp(c.all.data.work, "object-")
 	if err != nil {
 		return err
 	}

@@ -62,29 +62,30 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 	}
 	defer func() { err = errors.Join(err, data.close()) }()
 
-	flow, err := memory.NewFlow(engine.Options{Machines: statemachines.All(), Workers: atOnce(), Log: c.Log})
+	flow, err := memory.NewFlow(ctx, engine.Options{Machines: statemachines.All(), Workers: atOnce(), Log: c.Log})
 	if err != nil {
 		return Result{}, err
 	}
-	tasks := newTasks(c, data)
+	tasks := newSupervisors(c, data)
 	logs := &logKeeper{show: c.Show, work: data.work, kept: make(map[string]*keptLog)}
 	w := &watcher{Show: c.Show, final: make(chan pipeline.Run, 1)}
 	clock := memory.NewClock()
 	home := platform.Home{
 		Table: memory.NewTable(clock), Blobs: memory.NewBlobs(clock), Keys: memory.NewKeys(),
-		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: tasks,
+		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: memory.NewTasks(clock, tasks.run),
 	}
 	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets)})
 	flow.SetFunctions(map[string]platform.Function{"pipeline": service.Function})
 
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks.begin(live, service)
+	tasks.service = service
+	tasks.copyTree(live)
 	flowEnd := make(chan error, 1)
 	go func() { flowEnd <- flow.Run(live) }()
 
 	result, err = follow(ctx, live, c, service, w)
-	tasks.wait()
+	err = errors.Join(err, tasks.close())
 	stop()
 	return result, errors.Join(err, <-flowEnd, logs.write(data.dir))
 }

@@ -1,0 +1,134 @@
+package pipeline
+
+import (
+	"net/http"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/problem"
+)
+
+// Routes are the part of the API that shows runs and stops them. Supervisors have
+// theirs (Runner), and who starts runs by hand is repository.
+func (s *Service) Routes() []access.Route {
+	run := access.InPath("run")
+	const runs = "/api/v1/orgs/{org}/runs"
+	return []access.Route{
+		{
+			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
+			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
+			Query: access.WindowQuery(map[string]string{
+				"repository": "Only runs of this repository, by id.", "branch": "Only runs of this branch.",
+				"commit": "Only runs of this commit, whole.", "status": "Only runs of this status.",
+			}),
+		},
+		{
+			Pattern: "GET " + runs + "/{run}", Action: access.RunRead, Resource: run,
+			Summary: "Show a run with its stages and artifacts", Out: View{}, Handle: s.getRun,
+		},
+		{
+			Pattern: "POST " + runs + "/{run}/cancel", Action: access.RunCancel, Resource: run,
+			Summary: "Stop a run and all that it has started", In: CancelRequest{}, Out: Run{}, Handle: s.postCancel,
+		},
+		{
+			Pattern: "GET " + runs + "/{run}/events", Action: access.RunRead, Resource: run,
+			Summary: "List what happened to a run and its stages", Out: access.Page[Event]{}, Query: access.WindowQuery(nil), Handle: s.getEvents,
+		},
+		{
+			Pattern: "GET " + runs + "/{run}/artifacts", Action: access.ArtifactRead, Resource: run,
+			Summary: "List what a run left behind", Out: access.Page[Artifact]{}, Handle: s.getArtifacts,
+		},
+		{
+			Pattern: "GET " + runs + "/{run}/artifacts/{name}", Action: access.ArtifactDownload, Resource: run,
+			Summary: "Download an artifact: its manifest, and a signed request for each of its files", Out: Download{}, Handle: s.getArtifact,
+			Query: map[string]string{"stage": "Key of the stage that made it, where several did."},
+		},
+		{
+			Pattern: "GET " + runs + "/{run}/stages/{stage}/log", Action: access.LogRead, Resource: run,
+			Summary: "The log of a stage, as it is; or, with from, the segments from there as JSON", Handle: s.getLog,
+			Query: map[string]string{
+				"attempt": "Of the stage; the last if absent.", "from": "The segment to begin with: answers JSON.",
+				"wait": "How long to wait for a segment, such as 20s; 20s at most.",
+			},
+		},
+	}
+}
+
+// CancelRequest says why a run is canceled.
+type CancelRequest struct {
+	Reason string `json:"reason,omitempty"` // for people
+}
+
+const maxCancelReason = 500 // bytes
+
+func (s *Service) getRuns(r *http.Request, caller access.Caller) (any, error) {
+	window, err := access.ParseWindow(r)
+	if err != nil {
+		return nil, err
+	}
+	query := r.URL.Query()
+	which := Selection{
+		Repository: query.Get("repository"), Branch: query.Get("branch"), Commit: query.Get("commit"), Status: Status(query.Get("status")),
+	}
+	if _, known := rules[which.Status]; which.Status != "" && !known {
+		return nil, problem.New(problem.Invalid, "%q is no status of a run.", which.Status).InField("status")
+	}
+	list, next, err := s.List(r.Context(), caller.Org, which, window.Limit, window.Cursor)
+	return access.NewPage(list, next), window.Error(err)
+}
+
+func (s *Service) getRun(r *http.Request, caller access.Caller) (any, error) {
+	id, err := ParseRunID(r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	return s.View(r.Context(), caller.Org, id)
+}
+
+func (s *Service) postCancel(r *http.Request, caller access.Caller) (any, error) {
+	id, err := ParseRunID(r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := access.Decode[CancelRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Reason) > maxCancelReason {
+		return nil, problem.New(problem.Invalid, "A reason has at most %d bytes.", maxCancelReason).InField("reason")
+	}
+	why := "canceled by " + caller.Name
+	if in.Reason != "" {
+		why += ": " + in.Reason
+	}
+	return s.Cancel(r.Context(), caller.Org, id, "user", why)
+}
+
+func (s *Service) getEvents(r *http.Request, caller access.Caller) (any, error) {
+	id, err := ParseRunID(r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	window, err := access.ParseWindow(r)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := s.Events(r.Context(), caller.Org, id, window.Limit, window.Cursor)
+	return access.NewPage(list, next), window.Error(err)
+}
+
+func (s *Service) getArtifacts(r *http.Request, caller access.Caller) (any, error) {
+	id, err := ParseRunID(r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.View(r.Context(), caller.Org, id)
+	return access.NewPage(view.Artifacts, ""), err
+}
+
+func (s *Service) getArtifact(r *http.Request, caller access.Caller) (any, error) {
+	id, err := ParseRunID(r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	return s.Download(r.Context(), caller.Org, id, r.PathValue("name"), StageKey(r.URL.Query().Get("stage")))
+}

@@ -1,0 +1,363 @@
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/local"
+	"github.com/buildit-dev/buildit/internal/platform/platformtest"
+	"github.com/buildit-dev/buildit/internal/supervisor"
+	"github.com/buildit-dev/buildit/internal/supervisor/proctable"
+)
+
+// As a child of the driver this test binary plays the supervisor.
+func init() {
+	if len(os.Args) == 2 && os.Args[1] == "supervise" {
+		os.Exit(beSupervisor())
+	}
+}
+
+// beSupervisor reads the start as a supervisor does and runs the suite's program.
+func beSupervisor() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	text, err := io.ReadAll(os.NewFile(3, "start"))
+	if err != nil || len(text) == 0 {
+		return 0
+	}
+	var start supervisor.Start
+	if err := json.Unmarshal(text, &start); err != nil {
+		return 98
+	}
+	code := 0
+	if file, ok := strings.CutPrefix(start.Ticket, "family "); ok {
+		code = family(ctx, file)
+	} else {
+		code = platformtest.TaskProgram(ctx, start.Ticket)
+	}
+	record, err := json.Marshal(supervisor.Exit{Code: code, At: time.Now()})
+	if err != nil || os.WriteFile(start.Exit, record, 0o600) != nil {
+		return 97
+	}
+	return code
+}
+
+// family starts children of children that hear no SIGTERM, one in a session of its
+// own, writes their pids to a file, and hears none itself.
+func family(ctx context.Context, file string) int {
+	script := `trap "" TERM; (sleep 600 & echo $!; setsid sleep 600 & sleep 0.1; echo $!; wait) & wait`
+	c := exec.Command("sh", "-c", script)
+	out, err := os.Create(file)
+	if err != nil {
+		return 96
+	}
+	c.Stdout = out
+	if err := c.Start(); err != nil {
+		return 95
+	}
+	<-ctx.Done()
+	err = c.Wait()
+	fmt.Fprintln(os.Stderr, err)
+	return 94
+}
+
+func openTasks(t *testing.T, dir string, change func(*local.TaskOptions)) (platformtest.TaskHome, *local.Tasks) {
+	t.Helper()
+	clock := platformtest.NewClock()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := local.TaskOptions{Runner: self, Env: os.Environ(), Clock: clock, URL: "http://127.0.0.1:1"}
+	if change != nil {
+		change(&opt)
+	}
+	tasks, err := local.NewTasks(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tasks.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	elapse := func(d time.Duration) {
+		clock.Advance(d)
+		time.Sleep(time.Millisecond) // processes live by the machine's clock
+	}
+	return platformtest.TaskHome{Tasks: tasks, Elapse: elapse}, tasks
+}
+
+func TestTasks(t *testing.T) {
+	for _, warm := range []int{0, 2} {
+		t.Run(fmt.Sprintf("%d warm", warm), func(t *testing.T) {
+			platformtest.Tasks(t, "process", func(t *testing.T) platformtest.TaskHome {
+				home, _ := openTasks(t, t.TempDir(), func(o *local.TaskOptions) { o.Warm = warm })
+				return home
+			})
+		})
+	}
+}
+
+func trusted(token, ticket string) platform.TaskSpec {
+	return platform.TaskSpec{Token: token, Class: "process", Trust: "trusted", Ticket: ticket}
+}
+
+// await waits for a condition of processes and files.
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+func describe(t *testing.T, tasks platform.Tasks, id string) platform.Task {
+	t.Helper()
+	task, err := tasks.Describe(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+// task/stop-grace: children of children die, whatever they ignore and wherever they hide.
+func TestTaskStopKillsTheFamily(t *testing.T) {
+	t.Parallel()
+	home, _ := openTasks(t, t.TempDir(), nil)
+	file := filepath.Join(t.TempDir(), "pids")
+	id, err := home.Run(t.Context(), trusted("a", "family "+file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	await(t, "the family is there", func() bool {
+		text, err := os.ReadFile(file)
+		lines := strings.Fields(string(text))
+		if err != nil || len(lines) < 2 {
+			return false
+		}
+		for _, line := range lines {
+			pid, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+		return true
+	})
+	var family []proctable.Process
+	for _, pid := range pids {
+		p, ok := proctable.Read(pid)
+		if !ok {
+			t.Fatalf("process %d is not there", pid)
+		}
+		family = append(family, p)
+	}
+	if err := home.Stop(t.Context(), id, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	home.Elapse(2 * time.Second)
+	await(t, "the task has stopped", func() bool { return describe(t, home, id).Status == platform.TaskStopped })
+	for _, p := range family {
+		await(t, fmt.Sprintf("%d %s dies", p.PID, p.Command), func() bool { return !p.Lives() })
+	}
+}
+
+// task/never-started: no exit code, and the reason in words.
+func TestTaskNeverStarted(t *testing.T) {
+	t.Parallel()
+	home, _ := openTasks(t, t.TempDir(), func(o *local.TaskOptions) { o.Runner = "/nowhere/buildit-runner" })
+	id, err := home.Run(t.Context(), trusted("a", "exit 0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := describe(t, home, id)
+	if task.ExitCode != nil || task.Status != platform.TaskStopped || !strings.HasPrefix(task.Reason, "never-started: ") || !strings.Contains(task.Reason, "/nowhere/buildit-runner") {
+		t.Errorf("described as %+v", task)
+	}
+}
+
+// task/exit-codes: 137 by kill is told from an exit with 137.
+func TestTaskKilledFromOutside(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	home, _ := openTasks(t, dir, nil)
+	exit, err := home.Run(t.Context(), trusted("a", "exit 137"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed, err := home.Run(t.Context(), trusted("b", "wait "+filepath.Join(t.TempDir(), "begun")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pidOf(t, dir, killed), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for id, reason := range map[string]string{exit: "exit", killed: "killed: by SIGKILL"} {
+		await(t, "it stops", func() bool { return describe(t, home, id).Status == platform.TaskStopped })
+		if task := describe(t, home, id); task.Reason != reason || *task.ExitCode != 137 {
+			t.Errorf("described as %+v with code %d, want %s", task, *task.ExitCode, reason)
+		}
+	}
+}
+
+func pidOf(t *testing.T, dir, id string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, id+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record struct {
+		PID int `json:"pid"`
+	}
+	if err := json.Unmarshal(text, &record); err != nil {
+		t.Fatal(err)
+	}
+	return record.PID
+}
+
+// WarmSupervisorOutlivesServer: a server that comes back finds its tasks, can stop
+// them, and learns how they ended.
+func TestWarmSupervisorOutlivesServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before, old := openTasks(t, dir, func(o *local.TaskOptions) { o.Warm = 1 })
+	begun := filepath.Join(t.TempDir(), "begun")
+	running, err := before.Run(t.Context(), trusted("a", "wait "+begun))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a begins", func() bool {
+		_, err := os.Stat(begun)
+		return err == nil
+	})
+	over, err := before.Run(t.Context(), trusted("b", "exit 3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "b ends", func() bool { return describe(t, before, over).Status == platform.TaskStopped })
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := openTasks(t, dir, nil)
+	if task := describe(t, after, running); task.Status != platform.TaskRunning {
+		t.Errorf("the running task is described as %+v", task)
+	}
+	if task := describe(t, after, over); task.ExitCode == nil || *task.ExitCode != 3 {
+		t.Errorf("the ended task is described as %+v", task)
+	}
+	if id, err := after.Run(t.Context(), trusted("a", "wait "+begun)); err != nil || id != running {
+		t.Errorf("the same token gave task %s, %v", id, err)
+	}
+	if err := after.Stop(t.Context(), running, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a ends", func() bool { return describe(t, after, running).Status == platform.TaskStopped })
+	if task := describe(t, after, running); task.ExitCode == nil || *task.ExitCode != 5 {
+		t.Errorf("after its stop it is described as %+v", task)
+	}
+}
+
+// task/secrets-not-in-definition: the ticket is in no file, argument or environment.
+func TestTaskSecretsNotInDefinition(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	home, _ := openTasks(t, dir, nil)
+	ticket := "wait " + filepath.Join(t.TempDir(), "canary")
+	id, err := home.Run(t.Context(), trusted("a", ticket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := describe(t, home, id)
+	places := map[string]string{"description": fmt.Sprintf("%+v", task)}
+	pid := pidOf(t, dir, id)
+	for _, file := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		places[file] = string(text)
+	}
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		places[path] = string(text)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for place, text := range places {
+		if strings.Contains(text, "canary") {
+			t.Errorf("the ticket stands in %s: %q", place, text)
+		}
+	}
+	if err := home.Stop(t.Context(), id, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it stops", func() bool { return describe(t, home, id).Status == platform.TaskStopped })
+}
+
+// The class isolates nothing: untrusted runs and other classes are refused.
+func TestTaskRefusals(t *testing.T) {
+	t.Parallel()
+	home, _ := openTasks(t, t.TempDir(), nil)
+	spec := trusted("a", "exit 0")
+	spec.Trust = "untrusted"
+	if _, err := home.Run(t.Context(), spec); !errors.Is(err, platform.ErrDenied) {
+		t.Errorf("an untrusted run: %v", err)
+	}
+	spec = trusted("b", "exit 0")
+	spec.Class = "fargate"
+	if _, err := home.Run(t.Context(), spec); !errors.Is(err, platform.ErrInvalid) {
+		t.Errorf("another class: %v", err)
+	}
+}
+
+func BenchmarkTaskRun(b *testing.B) {
+	for _, warm := range []int{0, 2} {
+		b.Run(fmt.Sprintf("%d warm", warm), func(b *testing.B) {
+			self, err := os.Executable()
+			if err != nil {
+				b.Fatal(err)
+			}
+			tasks, err := local.NewTasks(b.TempDir(), local.TaskOptions{Runner: self, Env: os.Environ(), Warm: warm})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer tasks.Close()
+			for i := 0; b.Loop(); i++ {
+				id, err := tasks.Run(b.Context(), trusted(strconv.Itoa(i), "exit 0"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				for {
+					task, err := tasks.Describe(b.Context(), id)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if task.Status == platform.TaskStopped {
+						break
+					}
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
+		})
+	}
+}

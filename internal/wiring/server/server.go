@@ -1,0 +1,112 @@
+// Package server assembles everything of BuildIt behind one handler, for the home
+// of one machine: the API, its streams, and the work that goes on without a call.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/access/openapi"
+	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/presign"
+)
+
+// Options are what the home does not know.
+type Options struct {
+	Version string
+	Data    string       // the data folder, for the owner's token
+	Origins []string     // of our own pages, where a proxy changes the host
+	Blobs   http.Handler // serves the URLs that the home's blobs sign
+	Log     *slog.Logger
+}
+
+// Server is the platform, ready to answer and to work.
+type Server struct {
+	Handler http.Handler
+	API     *access.Mux // its routes are the authorization matrix
+	// Functions are what the state machines call, by name; the home gets them
+	// before it runs.
+	Functions map[string]platform.Function
+
+	work []func(context.Context) error
+}
+
+// New makes the server of a home. An error is a mistake of ours in a route, or a
+// token file that must not be trusted.
+func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
+	credentials := access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs)
+	if err := access.Bootstrap(ctx, credentials, o.Data); err != nil {
+		return nil, err
+	}
+	mux, err := access.New(access.Options{
+		Table: home.Table, Clock: home.Clock, IDs: home.IDs, Log: o.Log, Credentials: credentials,
+		Origins: o.Origins, Describe: openapi.New(o.Version),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{API: mux, Functions: map[string]platform.Function{}}
+	if err := s.addPipeline(home, credentials, o); err != nil {
+		return nil, err
+	}
+	top := http.NewServeMux()
+	top.Handle("/", mux)
+	top.Handle(presign.Path, o.Blobs)
+	s.Handler = top
+	return s, nil
+}
+
+// addPipeline adds runs: their state machines' function, the protocol of their
+// supervisors, and the streams that follow them.
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) error {
+	logs := pipeline.NewLogStore(home.Blobs)
+	follower := pipeline.NewFollower(logs)
+	runs := pipeline.New(home, pipeline.Parts{
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+	})
+	follower.Bind(runs)
+	s.Functions["pipeline"] = runs.Function
+	s.work = append(s.work, func(ctx context.Context) error {
+		return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox)
+	})
+	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
+	streams := &access.Streams{
+		Credentials: credentials, Clock: home.Clock, Log: o.Log, Origins: hosts(o.Origins), Logs: follower, Runs: follower,
+	}
+	return errors.Join(s.API.Register(runner.Routes()...), s.API.Register(streams.Routes()...))
+}
+
+// hosts are the hosts of origins, as a WebSocket's Origin is compared.
+func hosts(origins []string) []string {
+	var names []string
+	for _, origin := range origins {
+		if at, err := url.Parse(origin); err == nil {
+			names = append(names, at.Host)
+		}
+	}
+	return names
+}
+
+// Run works until ctx ends, and returns nil then. If a part fails, all end.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	errs := make([]error, len(s.work))
+	for i, part := range s.work {
+		running.Go(func() {
+			if errs[i] = part(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	<-ctx.Done()
+	running.Wait()
+	return errors.Join(errs...)
+}
