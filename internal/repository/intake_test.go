@@ -284,3 +284,18 @@ func TestLateDeliveryWakesTheReconciler(t *testing.T) {
 		t.Errorf("a plain token beside a signing one: %d", w.Code)
 	}
 }
+
+func BenchmarkDelivery(b *testing.B) {
+	h := open(b)
+	_, c := h.connect("shop", repository.GitHub)
+	body := pushBody("shop", "refs/heads/x", null, null[1:]+"1")
+	i := 0
+	for b.Loop() {
+		if i++; i%4000 == 0 {
+			h.clock.Advance(time.Minute) // the limit on one address is not what is measured
+		}
+		if code := h.deliver(c, c.Webhook.Secret, fmt.Sprint("d", i), "push", body); code != http.StatusAccepted {
+			b.Fatal(code)
+		}
+	}
+}
