@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/access/openapi"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
@@ -77,6 +78,8 @@ type house struct {
 	svc    *repository.Service
 	mux    *access.Mux
 	server *gittest.Server
+
+	written int
 }
 
 func newHome() (platform.Home, *platformtest.Clock) {
@@ -90,8 +93,14 @@ func newHome() (platform.Home, *platformtest.Clock) {
 
 func open(t testing.TB) *house {
 	t.Helper()
+	return openOn(t, gittest.Start(t, gittest.Options{}))
+}
+
+// openOn is a new house beside a git server that is there.
+func openOn(t testing.TB, server *gittest.Server) *house {
+	t.Helper()
 	home, clock := newHome()
-	h := &house{t: t, home: home, clock: clock, runs: &ledger{runs: map[string]pipeline.Trigger{}}, server: gittest.Start(t, gittest.Options{})}
+	h := &house{t: t, home: home, clock: clock, runs: &ledger{runs: map[string]pipeline.Trigger{}}, server: server}
 	h.serve(home)
 	return h
 }
@@ -102,7 +111,7 @@ func (h *house) serve(home platform.Home) {
 	h.svc = repository.New(home, h.runs, repository.Options{Loopback: true, LocalPaths: true, TempDir: h.t.TempDir()})
 	mux, err := access.New(access.Options{
 		Table: home.Table, Clock: home.Clock, IDs: home.IDs, Log: slog.New(slog.DiscardHandler),
-		Credentials: access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs),
+		Credentials: access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs), Describe: openapi.New("test"),
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -192,9 +201,11 @@ func (h *house) feed() {
 	if _, err := h.home.Table.Write(ctx, platform.Put{Key: marker, Item: platform.Item{}}); err != nil {
 		h.t.Fatal(err)
 	}
+	failed := false
 	err := h.home.Feed.Consume(ctx, "repository", func(ctx context.Context, changes []platform.Change) (int, error) {
 		done, err := h.svc.HandleChanges(ctx, changes)
-		if slices.ContainsFunc(changes[:done], func(c platform.Change) bool { return c.Key == marker }) {
+		failed = err != nil
+		if failed || slices.ContainsFunc(changes[:done], func(c platform.Change) bool { return c.Key == marker }) {
 			stop()
 		}
 		return done, err
@@ -202,9 +213,12 @@ func (h *house) feed() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if failed {
+		h.feed() // the rest comes again, without the pause that the feed would make
+	}
 }
 
-// rows counts the rows that the feed has ever told of: what was written at all.
+// writes counts the changes of the table since the house was opened.
 func (h *house) writes() int {
 	h.t.Helper()
 	ctx, stop := context.WithCancel(h.t.Context())
@@ -212,11 +226,10 @@ func (h *house) writes() int {
 	if _, err := h.home.Table.Write(ctx, platform.Put{Key: marker, Item: platform.Item{}}); err != nil {
 		h.t.Fatal(err)
 	}
-	n := 0
-	err := h.home.Feed.Consume(ctx, h.home.IDs.New(), func(_ context.Context, changes []platform.Change) (int, error) {
+	err := h.home.Feed.Consume(ctx, "writes", func(_ context.Context, changes []platform.Change) (int, error) {
 		for _, c := range changes {
 			if c.Key.Parents()[1] != "marker" {
-				n++
+				h.written++
 			}
 			if c.Key == marker {
 				stop()
@@ -227,7 +240,7 @@ func (h *house) writes() int {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return n
+	return h.written
 }
 
 func (h *house) deliveries(c repository.Connected) map[string]repository.Delivery {

@@ -19,7 +19,6 @@ type outcome struct {
 
 // hint is what somebody knows who looks at a ref. Nothing of it decides trust.
 type hint struct {
-	event string        // push, tag or pull-request
 	after git.CommitSHA // the head that an event spoke of, "" if nobody did
 	actor string
 	why   string        // shown on the run

@@ -29,6 +29,7 @@ type Options struct {
 	LocalPaths bool
 	Loopback   bool
 	Private    []netip.Prefix // ranges that the operator has opened
+	Ports      []int          // of git servers, besides 443 and 80; any with Loopback
 	// LookEvery is how often a provider's repository is looked at without a
 	// delivery, LookPlain how often any other is.
 	LookEvery, LookPlain time.Duration
@@ -65,13 +66,9 @@ func New(home platform.Home, runs Runs, o Options) *Service {
 	}
 	o.Depth = max(1, o.Depth)
 	policy := outbound.Policy{
-		Schemes: []string{"https"}, Private: o.Private, Loopback: o.Loopback,
+		Schemes: []string{"https", "http"}, Ports: append([]int{443, 80}, o.Ports...), AnyPort: o.Loopback,
+		Private: o.Private, Loopback: o.Loopback,
 		Headers: time.Minute, // a server counts objects before it answers
-	}
-	if o.Loopback || len(o.Private) > 0 {
-		policy.Schemes, policy.AnyPort = []string{"https", "http"}, true
-	} else {
-		policy.Schemes, policy.Ports = []string{"https", "http"}, []int{443, 80, 8443, 3000}
 	}
 	client := git.NewClient(git.Options{HTTP: outbound.New(policy, nil).HTTP(), LocalPaths: o.LocalPaths, TempDir: o.TempDir})
 	return &Service{home: home, git: client, runs: runs, options: o, log: o.Log}

@@ -15,6 +15,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/fault"
 	"github.com/buildit-dev/buildit/internal/repository"
+	"github.com/buildit-dev/buildit/internal/repository/gittest"
 )
 
 const null = "0000000000000000000000000000000000000000"
@@ -473,31 +474,15 @@ func TestEveryDeliveryLost(t *testing.T) {
 // F5: whichever call of a port fails, before or after it was done, the repeat ends
 // in the same run, and in one.
 func TestNthCallFails(t *testing.T) {
+	server := gittest.Start(t, gittest.Options{})
+	w := server.New(t, "shop")
+	before := w.Commit("first", ".buildit.kdl", onePipeline)
+	after := w.Commit("two", "a", "1")
+	w.Push()
 	for _, phase := range []fault.Phase{fault.Before, fault.After} {
 		for n := 1; ; n++ {
-			h := open(t)
-			w, c := h.connect("shop", repository.GitHub)
-			before := w.Git("rev-parse", "HEAD")
-			after := w.Commit("two", "a", "1")
-			w.Push()
 			nth := fault.At(n, phase, platform.ErrThrottled)
-			broken := h.home
-			broken.Table = fault.Table(h.home.Table, nth.Plan)
-			broken.Blobs = fault.Blobs(h.home.Blobs, nth.Plan)
-			broken.Queues = fault.Queues(h.home.Queues, nth.Plan)
-			h.serve(broken)
-			body := pushBody("shop", "refs/heads/main", before, after)
-			if code := h.deliver(c, c.Webhook.Secret, "d1", "push", body); code != http.StatusAccepted {
-				h.deliver(c, c.Webhook.Secret, "d1", "push", body) // the provider sends it again
-			}
-			if err := h.trySettle(); err != nil {
-				h.clock.Advance(2 * time.Minute) // its visibility is over
-				h.settle()
-			}
-			h.want(run("push", "main", after, 2))
-			if d := h.deliveries(c)["d1"]; d.Status != repository.Handled {
-				t.Fatalf("call %d %s: %+v", n, phase, d)
-			}
+			failOnce(t, server, w, before, after, nth)
 			if !nth.Fired() {
 				if n < 10 {
 					t.Fatalf("only %d calls were made", n)
@@ -505,6 +490,36 @@ func TestNthCallFails(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// failOnce connects at before, pushes after, and handles its delivery on ports of
+// which one call fails.
+func failOnce(t *testing.T, server *gittest.Server, w *gittest.Tree, before, after string, nth *fault.Nth) {
+	h := openOn(t, server)
+	w.Git("-C", w.Bare, "update-ref", "refs/heads/main", before)
+	c, err := h.svc.Connect(t.Context(), acme, repository.ConnectRequest{URL: w.URL, Provider: repository.GitHub, ProviderID: providerID("shop"), RunPipelines: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Git("-C", w.Bare, "update-ref", "refs/heads/main", after)
+	broken := h.home
+	broken.Table = fault.Table(h.home.Table, nth.Plan)
+	broken.Blobs = fault.Blobs(h.home.Blobs, nth.Plan)
+	broken.Queues = fault.Queues(h.home.Queues, nth.Plan)
+	h.serve(broken)
+	body := pushBody("shop", "refs/heads/main", before, after)
+	if code := h.deliver(c, c.Webhook.Secret, "d1", "push", body); code != http.StatusAccepted {
+		h.deliver(c, c.Webhook.Secret, "d1", "push", body) // the provider sends it again
+	}
+	if err := h.trySettle(); err != nil {
+		h.clock.Advance(2 * time.Minute) // its visibility is over
+		h.settle()
+	}
+	h.serve(h.home)
+	h.want(run("push", "main", after, 2))
+	if d := h.deliveries(c)["d1"]; d.Status != repository.Handled {
+		t.Fatalf("%+v", d)
 	}
 }
 

@@ -41,8 +41,8 @@ func Handler(root string, options Options) (http.Handler, error) {
 	}
 	backend := &cgi.Handler{
 		Stderr: options.Log,
-		Path: filepath.Join(strings.TrimSpace(string(folder)), "git-http-backend"),
-		Root: "/",
+		Path:   filepath.Join(strings.TrimSpace(string(folder)), "git-http-backend"),
+		Root:   "/",
 		Env: []string{
 			"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1",
 			"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "HOME=" + root,
