@@ -45,7 +45,7 @@ var only = map[string][]string{
 	"github.com/rogpeppe/go-internal":  {},                                 // tests alone
 	"pgregory.net/rapid":               {"internal/platform/platformtest"}, // tests alone
 	"github.com/aws/aws-cdk-go/awscdk": {"infra"},
-	"github.com/coder/websocket":       {"internal/access", "internal/platform/local", "cmd/buildit"},
+	"github.com/coder/websocket":       {"internal/access", "internal/platform/local", "cmd/buildit", "internal/bench"},
 	"github.com/go-git/go-billy":       {"internal/repository"},
 	"github.com/aws/aws-lambda-go":     {"functions"},
 }

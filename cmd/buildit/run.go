@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/buildit-dev/buildit/internal/pipeline"
@@ -39,8 +40,13 @@ type runFlags struct {
 	inPlace, yes, json bool
 }
 
+// collectAt lets the heap grow to five times what is in use before it is
+// collected: a short run needs no collection at all, a long one has little.
+const collectAt = 400 // percent
+
 // runHere runs the pipeline of the working directory.
 func runHere(ctx context.Context, env *environment, args []string) int {
+	debug.SetGCPercent(collectAt)
 	flags, err := parseRunFlags(args)
 	if err != nil {
 		return verbs["run"].usageError(env, "%v", err)
@@ -59,6 +65,9 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 		return verbs["run"].usageError(env, "%v", err)
 	}
 	trigger := localTrigger(root, git, filepath.ToSlash(path), flags)
+	if asksForFiles(file) {
+		trigger.Changed, trigger.FilesKnown = changedFiles(root, trigger.DefaultBranch)
+	}
 	options := pipeline.Options{Only: flags.stages, Local: true}
 	if waits := pipeline.Approvals(file, trigger, options); len(waits) > 0 {
 		if code := askApprovals(env, flags, waits); code != exitDone {

@@ -251,6 +251,9 @@ func (s *runShow) object(value any) {
 
 // flush writes the buffer in one call.
 func (s *runShow) flush() {
+	if s.buffer.Len() == 0 {
+		return
+	}
 	_, err := s.out.Write(s.buffer.Bytes())
 	s.err = errors.Join(s.err, err)
 	s.buffer.Reset()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/pipeline/language"
 )
 
 // localTrigger is the event of a local run: what the flags say, and what git's
@@ -43,7 +43,7 @@ func localTrigger(root string, git bool, file string, flags runFlags) pipeline.T
 func readHead(root string, t *pipeline.Trigger) {
 	dir := filepath.Join(root, ".git")
 	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
-	if errors.Is(err, os.ErrNotExist) || err != nil {
+	if err != nil {
 		return // a linked tree: its commit is not worth a process
 	}
 	ref, onBranch := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: ")
@@ -68,6 +68,23 @@ func readHead(root string, t *pipeline.Trigger) {
 			return
 		}
 	}
+}
+
+// asksForFiles tells whether a condition of the file speaks of changed files.
+func asksForFiles(file *language.Pipeline) bool {
+	for _, event := range file.Events {
+		if len(event.Paths)+len(event.PathsIgnore) > 0 {
+			return true
+		}
+	}
+	for _, stage := range file.Stages {
+		for _, when := range stage.When {
+			if len(when.Path) > 0 || strings.Contains(when.Expression, "changed") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // changedFiles are those that differ from the merge base with the default branch,

@@ -53,6 +53,11 @@ func (s *Service) Routes() []access.Route {
 			Summary: "Make a new secret for the webhook; the old one holds for a day", In: RotateRequest{}, Out: Webhook{}, Secret: true, Handle: s.postSecret,
 		},
 		{
+			Pattern: "POST /api/v1/orgs/{org}/runs", Action: access.PipelineRun, Resource: access.OfOrg(),
+			Summary: "Start a run of a pipeline by hand, at the head of a branch",
+			In:      StartRequest{}, Out: Started{}, Status: http.StatusCreated, Handle: s.postRun,
+		},
+		{
 			Pattern: "POST /webhooks/{provider}/{repository}", Action: access.WebhookDeliver,
 			Resource: access.Public("a delivery is opened by the provider's proof over its raw bytes"),
 			Summary:  "Take a delivery of a git provider", Out: Accepted{}, Status: http.StatusAccepted,

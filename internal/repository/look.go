@@ -40,7 +40,7 @@ func (s *Service) look(ctx context.Context, org platform.Org, r Repository, remo
 	}
 	passed := h.after != "" && h.after != head && string(ref) == git.Heads+r.DefaultBranch
 	if state.Done >= state.Generation && !passed {
-		out.Note = already(h.after, head, state.Generation)
+		out.Note = already(state.Generation)
 		return out, nil
 	}
 	switch {
@@ -60,11 +60,8 @@ func (s *Service) look(ctx context.Context, org platform.Org, r Repository, remo
 	return out, s.done(ctx, org, r.ID, ref, state.Generation)
 }
 
-func already(after, head git.CommitSHA, generation int64) string {
-	switch {
-	case after != "" && after != head:
-		return "superseded: the head is " + head.Short() + " by now"
-	case generation == 1:
+func already(generation int64) string {
+	if generation == 1 {
 		return "the commit was there before the repository was connected, or was handled already"
 	}
 	return "the commit was handled already"

@@ -298,7 +298,7 @@ func (c *checker) required(r *rule, n *node) {
 }
 
 func requiredHelp(r *rule, n *node, name string) string {
-	if option := r.prop(name); option != nil {
+	if option := r.prop(name); option != nil && !strings.Contains(r.example, name+"=") {
 		return fmt.Sprintf("%s %s=%s", n.label(), name, option.form.example)
 	}
 	return r.example
@@ -348,6 +348,10 @@ func (c *checker) wrongType(f *form, v *value, at place) {
 		}
 	case slices.Contains(f.kinds, isNumber) && v.kind == isString && allDigits(v.text):
 		fixed = v.text
+	}
+	if f.needs == "a duration" && v.kind == isNumber {
+		c.errorAt(v, "wrong-type", fmt.Sprintf("%s needs a duration, not a number", at.label), fmt.Sprintf("%s%q (units s, m, h, d)", at.prefix, v.text+"m"))
+		return
 	}
 	c.errorAt(v, "wrong-type", fmt.Sprintf("%s needs %s, not %s", at.label, f.needs, words[v.kind]), at.prefix+fixed).
 		fix(c.file, v.span, fixed)

@@ -83,3 +83,58 @@ func TestExamples(t *testing.T) {
 		})
 	}
 }
+
+// codes are those of pipelines.md 2.7 that a file of level M can have. Two are said
+// of files that no folder holds: see TestGeneratedLimits and TestDisagreement.
+const codes = `file-too-large file-not-utf8 control-character bidi-character nesting-too-deep unclosed-block unclosed-string stray-brace
+missing-semicolon bare-word number-with-suffix spaces-around-equals unknown-escape type-annotation kdl-v2-keyword kdl-v2-multiline
+kdl-v2-raw-string kdl-v2-version internal-disagreement syntax unknown-node unknown-property missing-argument too-many-arguments
+missing-property wrong-type bad-value bad-name bad-duration bad-size bad-glob bad-image bad-cron bad-timezone null-value number-loses-digits
+duplicate-node duplicate-property limit not-available no-pipeline no-stages empty-stage duplicate-stage unknown-stage cycle never-runs
+unknown-cache unknown-template unknown-component unknown-param template-param-missing duplicate-artifact artifact-not-upstream
+output-not-upstream matrix-empty matrix-no-match expression interpolation-in-run unknown-interpolation untrusted-interpolation reserved-env
+include-not-found include-not-pinned include-cycle latest-tag cache-key-constant docker-without-engine secret-in-fork-run
+deploy-without-condition old-word unused-template unused-cache unused-param`
+
+// TestEveryCodeHasAnExample: each code is said of an invalid file of our own, and
+// none is said that is not of the list.
+func TestEveryCodeHasAnExample(t *testing.T) {
+	t.Parallel()
+	tree := os.DirFS("testdata")
+	names, err := fs.Glob(tree, "invalid/*.kdl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{"file-too-large": true, "internal-disagreement": true}
+	for _, name := range names {
+		_, found := Load(tree, name)
+		for _, d := range found {
+			seen[d.Code] = true
+		}
+	}
+	for _, code := range strings.Fields(codes) {
+		if !seen[code] {
+			t.Errorf("no file of testdata/invalid has %s", code)
+		}
+		delete(seen, code)
+	}
+	for code := range seen {
+		t.Errorf("%s is no code", code)
+	}
+}
+
+// Where the two readers differ, the file is refused.
+func TestDisagreement(t *testing.T) {
+	theirs, err := readByLibrary([]byte("a 1 x=2 {\n  b\n}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a 1 x=2 {\n  c\n}", "a 1 x=2", "a 1 2 x=2 {\n  b\n}", "a 1 {\n  b\n}", "a 1 y=2 {\n  b\n}", "b 1 x=2 {\n  b\n}"} {
+		all := &problems{}
+		f := newFile("p.kdl", []byte(text), all)
+		nodes, _ := f.scan()
+		if f.compare(nodes, theirs, span{}) || len(all.list) != 1 || all.list[0].Code != "internal-disagreement" {
+			t.Errorf("%q: %s", text, said(all.list))
+		}
+	}
+}

@@ -81,14 +81,21 @@ func (c *checker) unknownNodeHelp(parent *rule, n *node, owner *node) string {
 			return word.help
 		}
 	}
+	if n.key == "tags" && owner != nil && owner.key == "on" {
+		return `tags are an event of their own: on "tag" { tags "v*"; }`
+	}
+	if help := elsewhere(parent, n); help != "" {
+		return help
+	}
 	if nearest := Nearest(n.key, parent.words()); nearest != "" {
 		return meant(nearest)
 	}
 	if parent.prop(n.key) != nil {
-		return fmt.Sprintf("%s is a property: %s %s=...", n.key, owner.label(), n.key)
-	}
-	if help := elsewhere(parent, n); help != "" {
-		return help
+		raw := "..."
+		if len(n.args) > 0 {
+			raw = n.file.raw(n.args[0].span)
+		}
+		return fmt.Sprintf("%s is a property: %s %s=%s", n.key, owner.label(), n.key, raw)
 	}
 	if word, ok := foreignWords[n.key]; ok {
 		return word.help
@@ -137,13 +144,13 @@ func (c *checker) unknownProperty(r *rule, n *node, p *property, _ *rule) {
 	case word.meant != "" && r.prop(word.meant) != nil:
 		help = meant(word.meant)
 	case r.child(p.key) != nil:
-		help = fmt.Sprintf("write %s %s in the block of the %s", p.key, n.file.raw(p.value.span), n.key)
+		help = inBlock(n, p.key, p)
 	case nearest != "":
 		help = meant(nearest)
 	case word.meant != "" && r.child(word.meant) != nil:
-		help = fmt.Sprintf("write %s %s in the block of the %s", word.meant, n.file.raw(p.value.span), n.key)
+		help = inBlock(n, word.meant, p)
 	case Nearest(p.key, r.words()) != "":
-		help = fmt.Sprintf("write %s %s in the block of the %s", Nearest(p.key, r.words()), n.file.raw(p.value.span), n.key)
+		help = inBlock(n, Nearest(p.key, r.words()), p)
 	case len(r.props) > 0 && len(r.props) <= 12:
 		help = "one of " + strings.Join(r.propWords(), ", ")
 	case len(r.props) == 0:
@@ -153,6 +160,11 @@ func (c *checker) unknownProperty(r *rule, n *node, p *property, _ *rule) {
 	if nearest := Nearest(p.key, r.propWords()); nearest != "" && help == meant(nearest) {
 		d.fix(n.file, p.name, nearest)
 	}
+}
+
+// inBlock is the help for a property that has to be a child.
+func inBlock(n *node, name string, p *property) string {
+	return fmt.Sprintf("write it in the block: %s { %s %s; }", n.label(), name, n.file.raw(p.value.span))
 }
 
 // argument is the range of the first argument, or of the name without one.

@@ -62,10 +62,24 @@ func (c *checker) choice(v *value, noun string, words []string) {
 	if len(words) == 1 {
 		help = list
 	}
-	if nearest := Nearest(v.text, words); nearest != "" {
+	nearest := Nearest(v.text, words)
+	if word := foreignValues[v.text]; slices.Contains(words, word) {
+		nearest = word
+	}
+	if nearest != "" {
 		help = fmt.Sprintf("did you mean %q? (%s)", nearest, list)
 	}
 	c.errorAt(v, "bad-value", fmt.Sprintf("there is no %s %q", noun, v.text), help)
+}
+
+// foreignValues are values of other systems.
+var foreignValues = map[string]string{
+	"always": "finished", "failure": "failed", "on_failure": "failed", "success": "succeeded", "passed": "succeeded", "on_success": "succeeded",
+	"pull_request": "pull-request", "merge_request": "pull-request", "workflow_dispatch": "manual", "merge_group": "merge-group", "cron": "schedule",
+	"cancel": "cancel-older", "cancel-in-progress": "cancel-older", "x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "arm": "arm64",
+	"number": "int", "integer": "int", "boolean": "bool", "enum": "choice", "options": "choice", "junitxml": "junit",
+	"docker": "container", "k8s": "kubernetes", "local": "process", "shell": "process", "synchronize": "updated", "ready_for_review": "ready", "read-only": "read",
+	"pull": "read", "restore": "read",
 }
 
 // text is a string without a form of its own, of at most limit bytes.
@@ -221,7 +235,7 @@ func key(noun string) *form {
 			if s := strings.ToLower(slug(v.text)); keyWord.MatchString(s) {
 				help = quote(s)
 			}
-			c.errorAt(v, "bad-name", fmt.Sprintf("the name of a %s begins with a small letter and has small letters, digits, dash and underscore, at most 63", noun), help)
+			c.errorAt(v, "bad-name", fmt.Sprintf("the name of %s %s begins with a small letter and has small letters, digits, dash and underscore, at most 63", article(noun), noun), help)
 		}
 	}}
 }

@@ -75,6 +75,9 @@ func (l *loader) included(n *node, target string, depth int) ([]byte, bool) {
 		if f.name != name {
 			continue
 		}
+		if n.file.name == name {
+			return fail("include-cycle", "this file includes itself", "remove the include")
+		}
 		if i == 0 || l.includes(n.file, name) {
 			return fail("include-cycle", "these files include each other: "+strings.Join(l.chain(n.file, name), " -> "), "remove one of the includes")
 		}

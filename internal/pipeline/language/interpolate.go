@@ -252,6 +252,8 @@ func checkImage(c *checker, v *value, at place) {
 		help := `"node:24"`
 		if lower := strings.ToLower(v.text); imageWord.MatchString(lower) {
 			help = quote(lower)
+		} else if strings.Contains(plain, "$") {
+			help = "variables of the shell are not replaced here; use ${git.sha} or ${matrix.NAME}"
 		}
 		c.errorAt(v, "bad-image", fmt.Sprintf("%q is not an image", v.text), help)
 		return

@@ -151,7 +151,8 @@ func (l *loader) doesSomething(n *node, children []*node) {
 	if use := n.optionText("use"); use != "" && l.templates[use] == nil || n.broken && n.block.end == 0 {
 		return
 	}
-	if n.hasLost {
+	unknown := slices.ContainsFunc(n.props, func(p property) bool { return stageRule.prop(p.key) == nil })
+	if n.hasLost || unknown {
 		return
 	}
 	n.file.errorAt(n.args[0].span, "empty-stage", fmt.Sprintf("stage %q has nothing to do", n.text(0)), "add a run, an image-build, an approval or an environment")

@@ -50,7 +50,6 @@ type pairs struct {
 	key   *form
 	value *form
 	max   int // values of a child; 0 is one
-	code  string
 }
 
 // form is what a value must look like.

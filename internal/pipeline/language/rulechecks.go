@@ -77,7 +77,7 @@ func checkWhole(c *checker, v *value, at place) {
 func checkArtifact(c *checker, n *node) {
 	given, paths := n.prop("value"), n.option("path")
 	switch {
-	case n.partial:
+	case n.partial || n.prop("from") != nil: // meant as a fetch, which is reported
 	case given == nil && len(paths) == 0 && n.child("path") == nil:
 		n.file.errorAt(n.name, "missing-property", fmt.Sprintf("%s needs path or value", n.label()), n.label()+` path="dist/**"`)
 	case given != nil && (len(paths) > 0 || n.child("path") != nil):

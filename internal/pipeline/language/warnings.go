@@ -1,7 +1,6 @@
 package language
 
 import (
-	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -106,9 +105,16 @@ func (l *loader) unused() {
 	}
 }
 
-// mentions tells whether a file of the pipeline holds the word.
+// mentions tells whether a value of the pipeline holds the word, as a command does
+// that uses a variable.
 func (l *loader) mentions(word string) bool {
-	return slices.ContainsFunc(l.files, func(f *file) bool { return bytes.Contains(f.text, []byte(word)) })
+	return slices.ContainsFunc(l.top, func(n *node) bool { return n.mentions(word) })
+}
+
+func (n *node) mentions(word string) bool {
+	return slices.ContainsFunc(n.args, func(v value) bool { return strings.Contains(v.text, word) }) ||
+		slices.ContainsFunc(n.props, func(p property) bool { return strings.Contains(p.value.text, word) }) ||
+		slices.ContainsFunc(n.children, func(c *node) bool { return c.mentions(word) })
 }
 
 // params collects the parameters that an expression asks for.

@@ -18,7 +18,7 @@ import (
 
 func TestPush(t *testing.T) {
 	platformtest.Push(t, func(t *testing.T) platformtest.PushStore {
-		s := serve(t)
+		s := servePush(t)
 		return platformtest.PushStore{Push: s.push, Connect: func(t *testing.T) platformtest.PushClient {
 			return client(t, s, s.ids.New())
 		}}
@@ -34,7 +34,7 @@ type pushServer struct {
 	closed   chan string
 }
 
-func serve(t *testing.T) *pushServer {
+func servePush(t *testing.T) *pushServer {
 	t.Helper()
 	s := &pushServer{
 		push: local.NewPush(), ids: platformtest.NewIDs(),
@@ -110,7 +110,7 @@ func client(t *testing.T, s *pushServer, id string) platformtest.PushClient {
 // holds up nobody, not even who sends to it.
 func TestPushSlowClient(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := servePush(t)
 	dial(t, s, "slow") // and never read
 	other := client(t, s, "other")
 	message := []byte(strings.Repeat("m", platform.MaxPush))
@@ -139,7 +139,7 @@ func TestPushSlowClient(t *testing.T) {
 // TestPushClosedByClient: onClose is called once when a client is gone.
 func TestPushClosedByClient(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := servePush(t)
 	client(t, s, "one").HangUp()
 	if got := awaitText(t, s.closed); got != "one" {
 		t.Errorf("%s was closed", got)

@@ -345,6 +345,8 @@ func feedConsumerIsolation(t *testing.T, s Store) {
 		late = append(late, numbers(changes, "a")...)
 		return len(changes), nil
 	})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free) // also when the case has failed meanwhile
 	failing := follow(t, s.Feed, "failing", func(context.Context, []platform.Change) (int, error) {
 		return 0, errors.New("its sink is down")
 	})
@@ -359,7 +361,7 @@ func feedConsumerIsolation(t *testing.T, s Store) {
 	}
 	wantNumbers(t, numbers(awaitChanges(t, quick, len(want)), "a"), want...)
 
-	close(release)
+	free()
 	await(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()

@@ -375,9 +375,13 @@ func disturbed(t *testing.T, s Store, err error, call func(context.Context) erro
 		t.Skip("nothing below this table can refuse a write")
 	}
 	calm := s.Disturb(t, err)
+	began := time.Now()
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	refused := call(short)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the caller had 50 ms, and was told after %s", took)
+	}
 	if !errors.Is(refused, platform.ErrThrottled) && !errors.Is(refused, platform.ErrConflict) {
 		t.Errorf("beyond the deadline: got %v, want ErrThrottled or ErrConflict", refused)
 	}
