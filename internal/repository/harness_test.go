@@ -77,6 +77,8 @@ type house struct {
 	svc    *repository.Service
 	mux    *access.Mux
 	server *gittest.Server
+
+	written int
 }
 
 func newHome() (platform.Home, *platformtest.Clock) {
@@ -192,9 +194,11 @@ func (h *house) feed() {
 	if _, err := h.home.Table.Write(ctx, platform.Put{Key: marker, Item: platform.Item{}}); err != nil {
 		h.t.Fatal(err)
 	}
+	failed := false
 	err := h.home.Feed.Consume(ctx, "repository", func(ctx context.Context, changes []platform.Change) (int, error) {
 		done, err := h.svc.HandleChanges(ctx, changes)
-		if slices.ContainsFunc(changes[:done], func(c platform.Change) bool { return c.Key == marker }) {
+		failed = err != nil
+		if failed || slices.ContainsFunc(changes[:done], func(c platform.Change) bool { return c.Key == marker }) {
 			stop()
 		}
 		return done, err
@@ -202,9 +206,12 @@ func (h *house) feed() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if failed {
+		h.feed() // the rest comes again, without the pause that the feed would make
+	}
 }
 
-// rows counts the rows that the feed has ever told of: what was written at all.
+// writes counts the changes of the table since the house was opened.
 func (h *house) writes() int {
 	h.t.Helper()
 	ctx, stop := context.WithCancel(h.t.Context())
@@ -212,11 +219,10 @@ func (h *house) writes() int {
 	if _, err := h.home.Table.Write(ctx, platform.Put{Key: marker, Item: platform.Item{}}); err != nil {
 		h.t.Fatal(err)
 	}
-	n := 0
-	err := h.home.Feed.Consume(ctx, h.home.IDs.New(), func(_ context.Context, changes []platform.Change) (int, error) {
+	err := h.home.Feed.Consume(ctx, "writes", func(_ context.Context, changes []platform.Change) (int, error) {
 		for _, c := range changes {
 			if c.Key.Parents()[1] != "marker" {
-				n++
+				h.written++
 			}
 			if c.Key == marker {
 				stop()
@@ -227,7 +233,7 @@ func (h *house) writes() int {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return n
+	return h.written
 }
 
 func (h *house) deliveries(c repository.Connected) map[string]repository.Delivery {

@@ -494,6 +494,7 @@ func TestNthCallFails(t *testing.T) {
 				h.clock.Advance(2 * time.Minute) // its visibility is over
 				h.settle()
 			}
+			h.serve(h.home)
 			h.want(run("push", "main", after, 2))
 			if d := h.deliveries(c)["d1"]; d.Status != repository.Handled {
 				t.Fatalf("call %d %s: %+v", n, phase, d)

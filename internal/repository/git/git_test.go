@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 	"github.com/buildit-dev/buildit/internal/repository/git"
 	"github.com/buildit-dev/buildit/internal/repository/gittest"
+	"github.com/buildit-dev/buildit/internal/repository/scan"
 )
 
 func client(t testing.TB, limits git.Limits) *git.Client {
@@ -341,6 +343,32 @@ func TestRedirectToAnotherHostIsRefused(t *testing.T) {
 		_, err = client(t, git.Limits{}).Ask(t.Context(), at, git.Credential{Token: token})
 		if err == nil || strings.Contains(err.Error(), private.URL) {
 			t.Errorf("token %q: %v", token, err)
+		}
+	}
+}
+
+// A scan of a monorepo reads the tree of the commit, never a checkout.
+func BenchmarkScanOf5000Files(b *testing.B) {
+	w := gittest.Start(b, gittest.Options{}).New(b, "mono")
+	for i := range 500 {
+		dir := fmt.Sprintf("services/s%03d/", i)
+		w.Write(dir+"infra/main.tf", strings.Repeat("resource \"x\" \"y\" {\n  a = \"b\"\n}\n", 50)+dir)
+		w.Write(dir+"deploy/app.yaml", "apiVersion: apps/v1\nkind: Deployment\n"+strings.Repeat("# "+dir+"\n", 100))
+		for j := range 8 {
+			w.Write(fmt.Sprintf("%ssrc/f%d.go", dir, j), dir)
+		}
+	}
+	head := git.CommitSHA(w.Commit("one"))
+	w.Push()
+	clone := fetch(b, ask(b, client(b, git.Limits{}), w.URL), git.Want{Commit: head, Depth: 1})
+	for b.Loop() {
+		tree, err := clone.Tree(b.Context(), head)
+		if err != nil {
+			b.Fatal(err)
+		}
+		result, err := scan.Scan(b.Context(), tree.FS())
+		if err != nil || result.Files != 5000 || len(result.Findings) != 1000 {
+			b.Fatal(result.Files, len(result.Findings), err)
 		}
 	}
 }
