@@ -63,7 +63,7 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
-		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Loopback: o.allowLoopback, Log: log,
+		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/buildit-dev/buildit/internal/access"
@@ -17,7 +15,6 @@ import (
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
-	"github.com/buildit-dev/buildit/internal/repository"
 )
 
 // Options are what the home does not know.
@@ -26,9 +23,7 @@ type Options struct {
 	Data    string       // the data folder, for the owner's token
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
-	// Loopback lets repositories have addresses of this machine.
-	Loopback bool
-	Log      *slog.Logger
+	Log     *slog.Logger
 }
 
 // Server is the platform, ready to answer and to work.
@@ -57,11 +52,7 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{API: mux, Functions: map[string]platform.Function{}}
-	runs, err := s.addPipeline(home, credentials, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.addRepository(home, runs, o); err != nil {
+	if err := s.addPipeline(home, credentials, o); err != nil {
 		return nil, err
 	}
 	top := http.NewServeMux()
@@ -73,7 +64,7 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 
 // addPipeline adds runs: their state machines' function, the protocol of their
 // supervisors, and the streams that follow them.
-func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) error {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
@@ -88,36 +79,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	streams := &access.Streams{
 		Credentials: credentials, Clock: home.Clock, Log: o.Log, Origins: hosts(o.Origins), Logs: follower, Runs: follower,
 	}
-	return runs, errors.Join(
-		s.API.Register(runs.Routes()...), s.API.Register(runner.Routes()...), s.API.Register(streams.Routes()...))
-}
-
-// addRepository adds repositories: their deliveries become runs.
-func (s *Server) addRepository(home platform.Home, runs *pipeline.Service, o Options) error {
-	temp := filepath.Join(o.Data, "tmp")
-	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o700)); err != nil { // a killed process leaves clones behind
-		return err
-	}
-	repositories := repository.New(home, starter{runs}, repository.Options{
-		LocalPaths: true, Loopback: o.Loopback, TempDir: temp, Log: o.Log,
-	})
-	s.work = append(s.work,
-		func(ctx context.Context) error {
-			return home.Feed.Consume(ctx, "repository", repositories.HandleChanges)
-		},
-		func(ctx context.Context) error {
-			repositories.Work(ctx)
-			return nil
-		})
-	return s.API.Register(repositories.Routes()...)
-}
-
-// starter is package pipeline as package repository wants it.
-type starter struct{ *pipeline.Service }
-
-func (s starter) Start(ctx context.Context, org platform.Org, t pipeline.Trigger) (string, error) {
-	run, err := s.Service.Start(ctx, org, t)
-	return string(run.ID), err
+	return errors.Join(s.API.Register(runner.Routes()...), s.API.Register(streams.Routes()...))
 }
 
 // hosts are the hosts of origins, as a WebSocket's Origin is compared.
