@@ -87,6 +87,9 @@ func (f *Follower) Run(ctx context.Context, caller access.Caller, run string) (a
 		return access.RunView{}, err
 	}
 	answer := access.RunView{Status: string(view.Status), Final: view.Status.Final(), Changed: changed}
+	if answer.Final {
+		f.ring(string(id)) // nobody else will: forget it
+	}
 	for _, st := range view.Stages {
 		answer.Stages = append(answer.Stages, access.StageView{
 			Key: string(st.Key), Name: st.Name, Status: string(st.Status), Attempt: st.Attempt,
@@ -115,9 +118,12 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 		part, err := f.logs.Part(ctx, name, view.Next)
 		if errors.Is(err, platform.ErrNotFound) {
 			view.Ended, view.Status = over, status
-			if !over {
-				view.Changed = either(ctx, more, moved)
+			if over { // nobody will ring these bells: forget them
+				f.logs.ring(name)
+				f.ring(stageBell(name.Run, name.Key))
+				return view, nil
 			}
+			view.Changed = either(ctx, more, moved)
 			return view, nil
 		}
 		if err != nil {
