@@ -64,6 +64,7 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
 		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
+		Local: o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())

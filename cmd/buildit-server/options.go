@@ -11,12 +11,12 @@ import (
 
 // options are what the command line decides.
 type options struct {
-	listen        string
-	data          string
-	public        string
-	allowLoopback bool
-	verbose       bool
-	version       bool
+	listen     string
+	data       string
+	public     string
+	allowLocal bool
+	verbose    bool
+	version    bool
 }
 
 const usage = `usage: buildit-server [FLAG…]
@@ -26,7 +26,8 @@ Everything of BuildIt on one machine, in one process.
   --listen ADDRESS    where to answer (127.0.0.1:8080)
   --data FOLDER       where to keep everything (.buildit/data)
   --public-url URL    the address that git providers and browsers call, behind a proxy
-  --allow-loopback    repositories may have addresses of this machine
+  --allow-local       repositories may be folders and addresses of this machine; always so
+                      where only this machine reaches the server
   --verbose           log more
   --version           print the version
 
@@ -43,7 +44,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "")
 	flags.StringVar(&o.data, "data", filepath.Join(".buildit", "data"), "")
 	flags.StringVar(&o.public, "public-url", "", "")
-	flags.BoolVar(&o.allowLoopback, "allow-loopback", false, "")
+	flags.BoolVar(&o.allowLocal, "allow-local", false, "")
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
 	err := flags.Parse(args)

@@ -15,6 +15,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
+	"github.com/buildit-dev/buildit/internal/repository"
 )
 
 // Options are what the home does not know.
@@ -24,6 +25,9 @@ type Options struct {
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
 	Log     *slog.Logger
+	// Local lets repositories be connected by file URLs and by addresses of this
+	// machine: for the owner of a home that only this machine reaches.
+	Local bool
 }
 
 // Server is the platform, ready to answer and to work.
@@ -52,7 +56,11 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{API: mux, Functions: map[string]platform.Function{}}
-	if err := s.addPipeline(home, credentials, o); err != nil {
+	runs, err := s.addPipeline(home, credentials, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addRepositories(home, runs, o); err != nil {
 		return nil, err
 	}
 	top := http.NewServeMux()
@@ -62,9 +70,9 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 	return s, nil
 }
 
-// addPipeline adds runs: their state machines' function, the protocol of their
-// supervisors, and the streams that follow them.
-func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) error {
+// addPipeline adds runs: their routes, their state machines' function, the protocol
+// of their supervisors, and the streams that follow them.
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
@@ -72,14 +80,49 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"] = runs.Function
-	s.work = append(s.work, func(ctx context.Context) error {
-		return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox)
-	})
+	s.work = append(
+		s.work,
+		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
+	)
 	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
 	streams := &access.Streams{
 		Credentials: credentials, Clock: home.Clock, Log: o.Log, Origins: hosts(o.Origins), Logs: follower, Runs: follower,
 	}
-	return errors.Join(s.API.Register(runner.Routes()...), s.API.Register(streams.Routes()...))
+	return runs, errors.Join(
+		s.API.Register(runs.Routes()...),
+		s.API.Register(runner.Routes()...),
+		s.API.Register(streams.Routes()...),
+	)
+}
+
+// deliveriesAtOnce is how many deliveries are worked on at the same time.
+const deliveriesAtOnce = 4
+
+// addRepositories adds repositories: their routes, the consumers of deliveries and
+// the reconciler.
+func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
+	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, Log: o.Log})
+	deliveries := platform.Consumer{
+		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
+		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
+	}
+	s.work = append(
+		s.work,
+		func(ctx context.Context) error {
+			return home.Feed.Consume(ctx, "deliveries", repositories.HandleChanges)
+		},
+		func(ctx context.Context) error { deliveries.Run(ctx); return nil },
+		every(home.Clock, o.Log, "reconcile", repositories.ReconcileDue),
+	)
+	return s.API.Register(repositories.Routes()...)
+}
+
+// starter is package pipeline as repository sees it.
+type starter struct{ *pipeline.Service }
+
+func (s starter) Start(ctx context.Context, org platform.Org, t pipeline.Trigger) (string, error) {
+	run, err := s.Service.Start(ctx, org, t)
+	return string(run.ID), err
 }
 
 // hosts are the hosts of origins, as a WebSocket's Origin is compared.
