@@ -38,9 +38,11 @@ func TestAPIVerbs(t *testing.T) {
 				s.cut(n)
 			}),
 			"spoil": scripted(func(s *script, _ []string) { // other bytes behind every grant
-				for digest := range s.artifact().Blobs {
-					s.blobs[digest] = []byte("something else")
-				}
+				s.change(func() {
+					for digest := range s.artifact().Blobs {
+						s.blobs[digest] = []byte("something else")
+					}
+				})
 			}),
 		},
 	})

@@ -87,7 +87,10 @@ func (s *script) serve(t testing.TB, mux http.Handler) {
 		if r.Header.Get("Authorization") != "" {
 			t.Error("our token went to the address of a grant")
 		}
-		if _, err := w.Write(s.blobs[r.PathValue("sha")]); err != nil {
+		s.mu.Lock()
+		text := s.blobs[r.PathValue("sha")]
+		s.mu.Unlock()
+		if _, err := w.Write(text); err != nil {
 			t.Error(err)
 		}
 	})

@@ -180,6 +180,9 @@ func (c *call) printRun(r runInfo) error {
 }
 
 func because(reason, why string) string {
+	if reason == "ok" { // of a stage that succeeded
+		reason = ""
+	}
 	switch {
 	case reason == "" && why == "":
 		return ""

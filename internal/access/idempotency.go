@@ -26,11 +26,16 @@ const (
 type operationKey struct{}
 
 // OperationID names the operation that a request asks for, in its organization:
-// the same for every repeat under one idempotency key. Whoever makes something
-// derives its id from it, so that a repeat after a crash makes nothing twice.
+// the same for every repeat under one idempotency key, and the request's own id
+// without one. Whoever makes something derives its id from it, so that a repeat
+// after a crash makes nothing twice.
 func OperationID(ctx context.Context) string {
 	id, _ := ctx.Value(operationKey{}).(string)
 	return id
+}
+
+func withOperation(r *http.Request, id string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), operationKey{}, id))
 }
 
 // once runs a POST under its idempotency key: the first answer that is no error is
@@ -58,7 +63,7 @@ func (m *Mux) once(route Route, caller Caller, key string, w http.ResponseWriter
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	result, err := route.Handle(r.WithContext(context.WithValue(r.Context(), operationKey{}, claim.operation)), caller)
+	result, err := route.Handle(withOperation(r, claim.operation), caller)
 	given := m.answer(route, result, err)
 	// The caller may have hung up; what was done must be kept all the same.
 	if err := claim.settle(context.WithoutCancel(r.Context()), given); err != nil {

@@ -222,7 +222,7 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 		m.once(route, caller, key, w, r)
 		return
 	}
-	result, err := route.Handle(r, caller)
+	result, err := route.Handle(withOperation(r, w.Header().Get("X-Request-Id")), caller)
 	m.answer(route, result, err).send(m, w, r)
 }
 

@@ -219,6 +219,11 @@ func TestIdempotencyKey(t *testing.T) {
 	if got := key(owner, `{"reason":"b"}`, "k1"); got.status != 200 {
 		t.Errorf("after a day the key is free: %s", got.body)
 	}
+	one, two := h.call(cancel, owner, "{}"), h.call(cancel, owner, "{}")
+	operation := func(g given) string { _, id, _ := strings.Cut(g.body, `"operation":"`); return id[:26] }
+	if operation(one) == operation(two) || operation(one) != one.header.Get("X-Request-Id") {
+		t.Errorf("without a key each request is an operation of its own: %s %s", one.body, two.body)
+	}
 	if got := key(owner, `{}`, strings.Repeat("k", 129)); got.status != 400 {
 		t.Errorf("a long key: %d", got.status)
 	}

@@ -133,8 +133,10 @@ func (g *Graph) addReads() {
 			}
 		}
 		for _, e := range n.Needs {
-			if g.Nodes[e.From].Kind == Cell && !slices.Contains(n.Reads, e.From) {
-				n.Reads = append(n.Reads, e.From)
+			for _, cell := range g.cells[g.spec(e.From).Name] {
+				if !slices.Contains(n.Reads, cell) {
+					n.Reads = append(n.Reads, cell)
+				}
 			}
 		}
 	}

@@ -22,6 +22,9 @@ func (s *Service) openRunState(ctx context.Context, r ref, token string) error {
 		var err error
 		switch {
 		case n.Skip != "":
+			if s.Observe != nil {
+				s.Observe.StageChanged(r.run, r.graph.firstRow(i))
+			}
 			err = s.settle(ctx, r, i)
 		case n.Waits == 0:
 			err = s.advance(ctx, r, i)

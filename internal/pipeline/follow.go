@@ -19,40 +19,60 @@ type Follower struct {
 	logs    *LogStore
 
 	mu      sync.Mutex
-	waiting map[RunID]chan struct{} // closed at the run's next change
+	waiting map[string]chan struct{} // by run, and by stage of a run; closed at the next change
 }
 
 // NewFollower makes a Follower on a log store; Bind gives it the service, whose
 // observer it is.
 func NewFollower(logs *LogStore) *Follower {
-	return &Follower{logs: logs, waiting: make(map[RunID]chan struct{})}
+	return &Follower{logs: logs, waiting: make(map[string]chan struct{})}
 }
 
 // Bind names the service whose rows are followed.
 func (f *Follower) Bind(s *Service) { f.service = s }
 
 // StageChanged implements Observer.
-func (f *Follower) StageChanged(run RunID, _ Stage) { f.ring(run) }
+func (f *Follower) StageChanged(run RunID, st Stage) {
+	f.ring(string(run))
+	f.ring(stageBell(run, st.Key))
+}
 
 // RunChanged implements Observer.
-func (f *Follower) RunChanged(run Run) { f.ring(run.ID) }
+func (f *Follower) RunChanged(run Run) { f.ring(string(run.ID)) }
 
-func (f *Follower) ring(run RunID) {
+func stageBell(run RunID, key StageKey) string { return string(run) + "/" + string(key) }
+
+func (f *Follower) ring(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if bell := f.waiting[run]; bell != nil {
+	if bell := f.waiting[name]; bell != nil {
 		close(bell)
-		delete(f.waiting, run)
+		delete(f.waiting, name)
 	}
 }
 
-func (f *Follower) next(run RunID) <-chan struct{} {
+func (f *Follower) next(name string) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.waiting[run] == nil {
-		f.waiting[run] = make(chan struct{})
+	if f.waiting[name] == nil {
+		f.waiting[name] = make(chan struct{})
 	}
-	return f.waiting[run]
+	return f.waiting[name]
+}
+
+// either is closed when one of them is, or when ctx ends. A log ends by a change of
+// its stage, not by a part of its own.
+func either(ctx context.Context, a, b <-chan struct{}) <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		select {
+		case <-a:
+		case <-b:
+		case <-ctx.Done():
+		}
+	}()
+	return c
 }
 
 // Run describes a run for a stream (access.RunSource).
@@ -61,12 +81,15 @@ func (f *Follower) Run(ctx context.Context, caller access.Caller, run string) (a
 	if err != nil {
 		return access.RunView{}, err
 	}
-	changed := f.next(id)
+	changed := f.next(string(id))
 	view, err := f.service.View(ctx, caller.Org, id)
 	if err != nil {
 		return access.RunView{}, err
 	}
 	answer := access.RunView{Status: string(view.Status), Final: view.Status.Final(), Changed: changed}
+	if answer.Final {
+		f.ring(string(id)) // nobody else will: forget it
+	}
 	for _, st := range view.Stages {
 		answer.Stages = append(answer.Stages, access.StageView{
 			Key: string(st.Key), Name: st.Name, Status: string(st.Status), Attempt: st.Attempt,
@@ -84,7 +107,7 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 	if err != nil {
 		return access.LogView{}, err
 	}
-	changed := f.logs.Next(name)
+	more, moved := f.logs.Next(name), f.next(stageBell(name.Run, name.Key))
 	over, status, err := f.service.logOver(ctx, name)
 	if err != nil {
 		return access.LogView{}, err
@@ -94,7 +117,13 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 	for {
 		part, err := f.logs.Part(ctx, name, view.Next)
 		if errors.Is(err, platform.ErrNotFound) {
-			view.Ended, view.Status, view.Changed = over, status, changed
+			view.Ended, view.Status = over, status
+			if over { // nobody will ring these bells: forget them
+				f.logs.ring(name)
+				f.ring(stageBell(name.Run, name.Key))
+				return view, nil
+			}
+			view.Changed = either(ctx, more, moved)
 			return view, nil
 		}
 		if err != nil {
@@ -120,7 +149,8 @@ var closed = func() <-chan struct{} {
 	return c
 }()
 
-// logOver tells whether an attempt has printed all it will.
+// logOver tells whether an attempt has printed all it will, and what its stage is
+// then at.
 func (s *Service) logOver(ctx context.Context, name LogName) (over bool, status string, err error) {
 	st, err := s.stage(ctx, ref{org: name.Org, run: name.Run}, name.Key)
 	if errors.Is(err, platform.ErrNotFound) {
@@ -129,8 +159,10 @@ func (s *Service) logOver(ctx context.Context, name LogName) (over bool, status 
 	if err != nil {
 		return false, "", err
 	}
-	over = st.Status.Final() || st.Status == StageReported || st.Attempt > name.Attempt
-	return over, string(st.Status), nil
+	if st.Attempt > name.Attempt {
+		return true, "", nil // the status is that of a later attempt
+	}
+	return st.Status.Final(), string(st.Status), nil
 }
 
 // parseLog reads the name of a log from outside: <run>/<stage key>/<attempt>.

@@ -128,13 +128,13 @@ func (g *Graph) fetches(node int, above upstream) ([]supervisor.Fetch, error) {
 	var list []supervisor.Fetch
 	for _, f := range g.spec(node).Fetches {
 		found := false
-		for _, maker := range g.cells[f.From] {
+		for _, maker := range g.makers(f.Name, f.From) {
 			for _, a := range above.artifacts[maker] {
 				if a.Name != f.Name {
 					continue
 				}
 				if a.SHA256 == "" {
-					return nil, problem.New(problem.Invalid, "fetch %q: stage %q made it as a reference (value=), not as files; use $ARTIFACT_%s", f.Name, f.From, variable(f.Name))
+					return nil, problem.New(problem.Invalid, "fetch %q: it was made as a reference (value=), not as files; use $ARTIFACT_%s", f.Name, variable(f.Name))
 				}
 				found = true
 				to := orText(f.To, ".")
@@ -148,10 +148,27 @@ func (g *Graph) fetches(node int, above upstream) ([]supervisor.Fetch, error) {
 			}
 		}
 		if !found && !f.Optional {
-			return nil, problem.New(problem.Invalid, "fetch %q: stage %q has not made it", f.Name, f.From)
+			return nil, problem.New(problem.Invalid, "fetch %q: no stage above has made it", f.Name)
 		}
 	}
 	return list, nil
+}
+
+// makers are the cells of the stage that makes an artifact; from names the stage,
+// or is "".
+func (g *Graph) makers(artifact, from string) []int {
+	if from != "" {
+		return g.cells[from]
+	}
+	var cells []int
+	for _, stage := range g.Stages {
+		for _, a := range stage.Artifacts {
+			if a.Name == artifact {
+				cells = append(cells, g.cells[stage.Name]...)
+			}
+		}
+	}
+	return cells
 }
 
 // folderName is a cell's name as one folder: its values, in axis order.

@@ -109,9 +109,11 @@ func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (s
 	case !write && err != nil:
 		return supervisor.Grant{Missing: true}, nil
 	}
-	signed, err := a.s.home.Blobs.Presign(ctx, platform.Grant{
-		Key: key, Method: request.Method, Size: request.Object.Size, SHA256: request.Object.SHA256, Expire: grantLife,
-	})
+	wanted := platform.Grant{Key: key, Method: request.Method, Expire: grantLife}
+	if write { // what is read is as it is; what is written is bound to its bytes
+		wanted.Size, wanted.SHA256 = request.Object.Size, request.Object.SHA256
+	}
+	signed, err := a.s.home.Blobs.Presign(ctx, wanted)
 	if err != nil {
 		return supervisor.Grant{}, err
 	}
