@@ -128,7 +128,7 @@ func elsewhere(parent *rule, n *node) string {
 }
 
 // unknownProperty reports a property that the node does not have.
-func (c *checker) unknownProperty(r *rule, n *node, p *property, _ *rule) {
+func (c *checker) unknownProperty(r *rule, n *node, p *property) {
 	if r.name == "environment" && len(n.args) == 0 {
 		return // meant as env, which is reported
 	}

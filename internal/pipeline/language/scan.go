@@ -163,7 +163,7 @@ func (s *scanner) nodeName(n *node) bool {
 	start := s.at
 	switch {
 	case s.sees(`"`) || s.rawHashes() >= 0:
-		v, _ := s.text_()
+		v, _ := s.readString()
 		n.name, n.key = v.span, v.text
 		return true
 	case s.sees("{"):
@@ -310,7 +310,7 @@ func (s *scanner) tooDeep(open span) {
 	for !s.end() {
 		switch {
 		case s.sees(`"`) || s.rawHashes() >= 0:
-			s.text_()
+			s.readString()
 			continue
 		case s.sees("{"):
 			depth++
@@ -372,7 +372,7 @@ func (s *scanner) skipNode() {
 	for !s.end() && !isNewline(s.peek()) && !s.sees(";") && !s.sees("}") {
 		switch {
 		case s.sees(`"`) || s.rawHashes() >= 0:
-			s.text_()
+			s.readString()
 		case s.sees("{"):
 			s.blockOf(&node{file: s.file, key: "this"}, true)
 		default:
