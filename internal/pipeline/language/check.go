@@ -226,6 +226,7 @@ func (c *checker) properties(r *rule, n *node) {
 		case r.pairs != nil:
 			c.pairKey(r, n, p.name, p.key)
 			c.value(r.pairs.value, &p.value, at)
+		case n.partial: // what is missing is reported, and this may be meant as it
 		default:
 			c.unknownProperty(r, n, p)
 		}

@@ -57,7 +57,7 @@ func (s *scanner) propertyName() (name string, quoted, ok bool) {
 	for !s.end() && isSpace(s.peek()) {
 		s.skip()
 	}
-	ok = s.sees("=") && name != ""
+	ok = s.sees("=") && !s.operator() && name != ""
 	s.at = after
 	if !ok { // it is a value: read it again as one
 		s.at, s.lost = start, lost
