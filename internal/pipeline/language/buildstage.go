@@ -104,8 +104,10 @@ func (s *Stage) set(n *node, p *Pipeline) {
 func (s *Stage) setControl(n *node) {
 	switch n.key {
 	case "retry":
-		count, _ := strconv.Atoi(n.text(0)) // the check has refused what is no number
-		s.Retry = Retry{count, n.optionTexts("on"), n.optionDuration("backoff", defaultBackoff)}
+		s.Retry = Retry{On: n.optionTexts("on"), Backoff: n.optionDuration("backoff", defaultBackoff)}
+		if count, err := strconv.Atoi(n.text(0)); err == nil {
+			s.Retry.Count = count
+		}
 	case "timeout":
 		if d, ok := parseDuration(n.text(0)); ok {
 			s.Timeout = d

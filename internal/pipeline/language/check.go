@@ -66,7 +66,7 @@ func (c *checker) block(parent *rule, nodes []*node, owner *node) {
 		if first[n.key] == nil {
 			first[n.key] = n
 		}
-		c.node(r, n, parent)
+		c.node(r, n)
 	}
 }
 
@@ -88,7 +88,7 @@ func (c *checker) twice(n, before *node) {
 }
 
 // node checks one node against its rule.
-func (c *checker) node(r *rule, n *node, parent *rule) {
+func (c *checker) node(r *rule, n *node) {
 	if c.unavailable(r, n) {
 		return
 	}
@@ -106,7 +106,7 @@ func (c *checker) node(r *rule, n *node, parent *rule) {
 		copied.repeat, copied.arg, copied.noun = r.repeat, r.arg, r.noun
 		r = &copied
 	}
-	c.properties(r, n, parent)
+	c.properties(r, n)
 	if len(n.children) > 0 && len(r.children) == 0 && r.pairs == nil {
 		if len(c.problems.list) == before {
 			c.unknownNode(r, n.children[0], n)
@@ -210,7 +210,7 @@ func (c *checker) tooMany(r *rule, n *node) {
 }
 
 // properties checks names and values of the properties.
-func (c *checker) properties(r *rule, n *node, parent *rule) {
+func (c *checker) properties(r *rule, n *node) {
 	for i := range n.props {
 		p := &n.props[i]
 		if earlier := n.prop(p.key); earlier != p {
@@ -226,8 +226,9 @@ func (c *checker) properties(r *rule, n *node, parent *rule) {
 		case r.pairs != nil:
 			c.pairKey(r, n, p.name, p.key)
 			c.value(r.pairs.value, &p.value, at)
+		case n.partial: // what is missing is reported, and this may be meant as it
 		default:
-			c.unknownProperty(r, n, p, parent)
+			c.unknownProperty(r, n, p)
 		}
 	}
 }

@@ -97,11 +97,6 @@ func (p *expressionParser) and() (*operation, error) { return p.chain("&&", p.no
 
 // chain reads operands joined by one operator into one operation.
 func (p *expressionParser) chain(op string, operand func() (*operation, error)) (*operation, error) {
-	p.depth++
-	defer func() { p.depth-- }()
-	if p.depth > 3*maxExpressionDepth {
-		return nil, p.tooDeep()
-	}
 	first, err := operand()
 	if err != nil || p.next.kind != op {
 		return first, err
@@ -121,7 +116,11 @@ func (p *expressionParser) chain(op string, operand func() (*operation, error)) 
 	return joined, nil
 }
 
-func (p *expressionParser) tooDeep() error {
+// enter goes one level deeper; who calls it leaves by p.depth--.
+func (p *expressionParser) enter() error {
+	if p.depth++; p.depth <= maxExpressionDepth {
+		return nil
+	}
 	return &expressionError{
 		offset: p.next.offset, end: p.next.end, code: "limit",
 		message: fmt.Sprintf("an expression has at most %d levels", maxExpressionDepth), help: "split it into several when nodes",
@@ -132,12 +131,11 @@ func (p *expressionParser) not() (*operation, error) {
 	if p.next.kind != "!" {
 		return p.comparison()
 	}
-	p.depth++
-	defer func() { p.depth-- }()
-	if p.depth > 3*maxExpressionDepth {
-		return nil, p.tooDeep()
-	}
 	offset := p.next.offset
+	defer func() { p.depth-- }()
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
@@ -189,19 +187,28 @@ func (p *expressionParser) term() (*operation, error) {
 	case "[":
 		return p.list("list", "", "]", p.term)
 	case "(":
-		if err := p.advance(); err != nil {
-			return nil, err
-		}
-		inner, err := p.or()
-		if err != nil {
-			return nil, err
-		}
-		if p.next.kind != ")" {
-			return nil, p.unexpected()
-		}
-		return inner, p.advance()
+		return p.group()
 	}
 	return nil, p.unexpected()
+}
+
+// group reads "( expr )".
+func (p *expressionParser) group() (*operation, error) {
+	defer func() { p.depth-- }()
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	inner, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	if p.next.kind != ")" {
+		return nil, p.unexpected()
+	}
+	return inner, p.advance()
 }
 
 func (p *expressionParser) name(t token) (*operation, error) {
@@ -223,6 +230,10 @@ func (p *expressionParser) name(t token) (*operation, error) {
 
 // list reads "[ … ]" or "( … )", whose opening bracket is the next token.
 func (p *expressionParser) list(op, text, closing string, item func() (*operation, error)) (*operation, error) {
+	defer func() { p.depth-- }()
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
 	list := &operation{op: op, text: text, offset: p.next.offset}
 	if err := p.advance(); err != nil {
 		return nil, err

@@ -7,8 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxProblems is how many diagnostics a reader gets at once.
-const maxProblems = 100
+// maxProblems is how many diagnostics a reader gets at once, of maxKept that are
+// kept to choose the first ones from.
+const (
+	maxProblems = 100
+	maxKept     = 5000
+)
 
 // file is the text of a pipeline file, or of a file that it includes, and the
 // place where everything that reads it reports.
@@ -47,7 +51,7 @@ func (f *file) pos(s span) Pos {
 	return p
 }
 
-// position is the line and column of an offset, from 1. Most questions follow the
+// position is the line and column of an offset, from 1. Most questions are near the
 // one before on the same line: counting goes on there, so that a file of one long
 // line costs no more than others.
 func (f *file) position(offset int) (line, column int) {
@@ -56,11 +60,15 @@ func (f *file) position(offset int) (line, column int) {
 	if exact {
 		i++
 	}
-	start, column := f.lines[i-1], 1
-	if f.lastLine == i && f.lastOffset <= offset {
-		start, column = f.lastOffset, f.lastColumn
+	start := f.lines[i-1]
+	switch {
+	case f.lastLine == i && f.lastOffset <= offset:
+		column = f.lastColumn + utf8.RuneCount(f.text[f.lastOffset:offset])
+	case f.lastLine == i && f.lastOffset-offset < offset-start:
+		column = f.lastColumn - utf8.RuneCount(f.text[offset:f.lastOffset])
+	default:
+		column = 1 + utf8.RuneCount(f.text[start:offset])
 	}
-	column += utf8.RuneCount(f.text[start:offset])
 	f.lastLine, f.lastOffset, f.lastColumn = i, offset, column
 	return i, column
 }
@@ -88,6 +96,9 @@ func (f *file) warnAt(s span, code, message, help string) *Diagnostic {
 }
 
 func (f *file) report(s span, severity, code, message, help string) *Diagnostic {
+	if len(f.problems.list) >= maxKept && f.problems.broken() {
+		return &Diagnostic{} // nobody will see it
+	}
 	f.problems.list = append(f.problems.list, Diagnostic{
 		Pos: f.pos(s), Severity: severity, Code: code, Message: message, Help: help, IncludedFrom: f.from,
 	})

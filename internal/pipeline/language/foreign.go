@@ -62,7 +62,7 @@ var foreignEvents = map[string]string{
 // unknownNode reports a node that has no place here, with the word that was meant.
 // Nothing is said of what is in it.
 func (c *checker) unknownNode(parent *rule, n *node, owner *node) {
-	c.lostNames = c.lostNames || owner == nil
+	c.lostNames = c.lostNames || owner == nil || fileRule.child(n.key) != nil
 	where := parent.name
 	if owner != nil && parent.variants == nil && owner.key == "on" {
 		where = owner.label()
@@ -128,7 +128,7 @@ func elsewhere(parent *rule, n *node) string {
 }
 
 // unknownProperty reports a property that the node does not have.
-func (c *checker) unknownProperty(r *rule, n *node, p *property, _ *rule) {
+func (c *checker) unknownProperty(r *rule, n *node, p *property) {
 	if r.name == "environment" && len(n.args) == 0 {
 		return // meant as env, which is reported
 	}

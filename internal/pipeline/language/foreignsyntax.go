@@ -50,7 +50,7 @@ func (s *scanner) foreignLine(n *node, start int) bool {
 func (s *scanner) yamlLine(n *node) bool {
 	name := strings.TrimRight(n.key, ":")
 	rest := strings.TrimSpace(s.raw(span{s.at, s.lineEnd()}))
-	help := name + " " + quote(strings.Trim(rest, `"'`))
+	help := name + " " + quote(strings.Trim(rest, "'"))
 	if strings.HasPrefix(rest, `"`) {
 		help = name + " " + rest
 	}
@@ -118,7 +118,13 @@ func (s *scanner) foreignEntry(n *node) bool {
 		s.separated(n)
 	case s.sees("[") || s.sees("]"):
 		s.bracketed(n)
-	case s.sees("=>") || s.sees("="):
+	case s.sees("=>"):
+		s.mistake(span{start, start + 2}, "syntax", "=> has no meaning in KDL", "remove it").fix(s.file, span{start, start + 2}, "")
+		s.at += 2
+	case s.comparison():
+		s.mistake(span{start, s.lineEnd()}, "syntax", "a condition with operators is one string", n.key+` "branch == 'main'"`)
+		s.giveUpLine()
+	case s.sees("="):
 		s.mistake(span{start, start + 1}, "syntax", "there is no name before this =", "NAME=VALUE for a property; a value alone for an argument")
 		s.at = s.lineEnd()
 	case s.sees("#") && !s.v2Raw() && !v2Keywords[s.wordAhead()]:
@@ -134,6 +140,22 @@ func (s *scanner) foreignEntry(n *node) bool {
 	}
 	n.partial = true
 	return true
+}
+
+// operator tells whether an operator that begins with = comes next, which makes no
+// property.
+func (s *scanner) operator() bool { return s.sees("==") || s.sees("=~") || s.sees("=>") }
+
+// comparison tells whether a comparison stands here as in other languages: a word
+// and an operator.
+func (s *scanner) comparison() bool {
+	start := s.at
+	defer func() { s.at = start }()
+	word := s.word()
+	for !s.end() && isSpace(s.peek()) {
+		s.skip()
+	}
+	return word != "" && (s.sees("==") || s.sees("=~") || s.sees("!=") || s.sees("!~") || s.sees("&&") || s.sees("||"))
 }
 
 // separated reports the first comma between arguments; the others of the line are

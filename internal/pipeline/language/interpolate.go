@@ -16,7 +16,6 @@ type interpolated struct {
 
 var (
 	image        = &form{needs: "an image", kinds: onlyString, example: `"node:24"`, check: checkImage, text: &interpolated{deed: "select an image"}}
-	serviceImage = image
 	folder       = &form{needs: "a path", kinds: onlyString, example: `"server"`, check: checkFolder, text: &interpolated{deed: "choose a folder"}}
 	environment  = &form{needs: "a name", kinds: onlyString, example: `"production"`, check: checkEnvironment, text: &interpolated{deed: "name an environment", noOutputs: true}}
 	cacheKey     = &form{needs: "a key", kinds: onlyString, example: `"npm-${hash:package-lock.json}"`, check: checkCacheKey, text: &interpolated{hash: true}}

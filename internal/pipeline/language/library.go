@@ -81,16 +81,21 @@ func (f *file) compare(ours []*node, theirs []*document.Node, at span) bool {
 			keys[p.key] = true
 		}
 		name, _ := other.Name.Value.(string)
+		name = unixLines(name)
+		theirKeys := map[string]bool{}
+		for key := range other.Properties.Unordered() {
+			theirKeys[unixLines(key)] = true
+		}
 		switch {
 		case name != n.key:
 			return f.disagree(n.name, fmt.Sprintf("a node %q, the library reads %q", n.key, name))
 		case len(n.args) != len(other.Arguments):
 			return f.disagree(n.name, fmt.Sprintf("%d arguments, the library reads %d", len(n.args), len(other.Arguments)))
-		case len(keys) != other.Properties.Len():
-			return f.disagree(n.name, fmt.Sprintf("%d properties, the library reads %d", len(keys), other.Properties.Len()))
+		case len(keys) != len(theirKeys):
+			return f.disagree(n.name, fmt.Sprintf("%d properties, the library reads %d", len(keys), len(theirKeys)))
 		}
 		for key := range keys {
-			if _, ok := other.Properties.Get(key); !ok {
+			if !theirKeys[key] {
 				return f.disagree(n.name, fmt.Sprintf("a property %q, the library reads none", key))
 			}
 		}

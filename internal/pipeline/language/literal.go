@@ -48,7 +48,7 @@ func (s *scanner) entry(n *node, struck bool) {
 func (s *scanner) propertyName() (name string, quoted, ok bool) {
 	start, lost, problems := s.at, s.lost, len(s.problems.list)
 	if quoted = s.sees(`"`) && !s.sees(`"""`); quoted {
-		v, _ := s.text_()
+		v, _ := s.readString()
 		name = v.text
 	} else {
 		name = s.word()
@@ -57,7 +57,7 @@ func (s *scanner) propertyName() (name string, quoted, ok bool) {
 	for !s.end() && isSpace(s.peek()) {
 		s.skip()
 	}
-	ok = s.sees("=") && name != ""
+	ok = s.sees("=") && !s.operator() && name != ""
 	s.at = after
 	if !ok { // it is a value: read it again as one
 		s.at, s.lost = start, lost
@@ -82,7 +82,7 @@ func (s *scanner) equals(n *node, name string, at span) {
 		probe := *s
 		quiet := problems{}
 		probe.file = newFileView(s.file, &quiet)
-		probe.text_()
+		probe.readString()
 		end = probe.at
 	} else {
 		for end < len(s.text) && strings.IndexByte(" \t\r\n;{}", s.text[end]) < 0 {
@@ -107,7 +107,7 @@ func (s *scanner) value(prefix string) value {
 	case s.sees(`"""`):
 		return s.v2Block()
 	case s.sees(`"`) || s.rawHashes() >= 0:
-		v, _ := s.text_()
+		v, _ := s.readString()
 		return v
 	case s.v2Raw():
 		return s.v2RawString(prefix)
@@ -167,8 +167,8 @@ func (s *scanner) word() string {
 	return s.raw(span{start, s.at})
 }
 
-// text_ reads a quoted or raw string; ok is false if it is never closed.
-func (s *scanner) text_() (v value, ok bool) {
+// readString reads a quoted or raw string; ok is false if it is never closed.
+func (s *scanner) readString() (v value, ok bool) {
 	start := s.at
 	if hashes := s.rawHashes(); hashes >= 0 {
 		opening := len("r") + hashes + len(`"`)

@@ -97,6 +97,8 @@ func (s *scanner) nodes(parent *node) []*node {
 			s.at++
 		case s.sees("/-"):
 			s.struckNode()
+		case s.sees("{") && len(list) > 0 && list[len(list)-1].block.end == 0 && list[len(list)-1].key != "pipeline":
+			s.blockOnNextLine(list[len(list)-1])
 		default:
 			if n := s.node(); n != nil {
 				list = append(list, n)
@@ -112,6 +114,14 @@ func (s *scanner) nodes(parent *node) []*node {
 // stageBeginsLine tells whether a stage begins in the first column.
 func (s *scanner) stageBeginsLine() bool {
 	return s.sees("stage ") && (s.at == 0 || s.text[s.at-1] == '\n')
+}
+
+// blockOnNextLine reads the block of a node that has ended with its line.
+func (s *scanner) blockOnNextLine(n *node) {
+	s.mistake(span{s.at, s.at + 1}, "syntax", "a block begins on the line of its node", oneLine(s.raw(span{n.start, n.end}))+" {")
+	n.broken = true
+	s.blockOf(n, false)
+	s.terminator(n)
 }
 
 // struckNode reads a node that is struck out; its mistakes are mistakes all the same.
@@ -163,7 +173,7 @@ func (s *scanner) nodeName(n *node) bool {
 	start := s.at
 	switch {
 	case s.sees(`"`) || s.rawHashes() >= 0:
-		v, _ := s.text_()
+		v, _ := s.readString()
 		n.name, n.key = v.span, v.text
 		return true
 	case s.sees("{"):
@@ -310,7 +320,7 @@ func (s *scanner) tooDeep(open span) {
 	for !s.end() {
 		switch {
 		case s.sees(`"`) || s.rawHashes() >= 0:
-			s.text_()
+			s.readString()
 			continue
 		case s.sees("{"):
 			depth++
@@ -372,7 +382,7 @@ func (s *scanner) skipNode() {
 	for !s.end() && !isNewline(s.peek()) && !s.sees(";") && !s.sees("}") {
 		switch {
 		case s.sees(`"`) || s.rawHashes() >= 0:
-			s.text_()
+			s.readString()
 		case s.sees("{"):
 			s.blockOf(&node{file: s.file, key: "this"}, true)
 		default:

@@ -30,7 +30,7 @@ var stageChildren = []*rule{
 	},
 	{
 		name: "when", repeat: true, arg: expression, min: 0, noun: "expression", example: `when branch="main"`,
-		props: whenOptions, children: whenChildren, check: checkWhen,
+		props: whenConditions, children: whenChildren, check: checkWhen,
 	},
 	envRule,
 	{
@@ -38,7 +38,7 @@ var stageChildren = []*rule{
 		props: []option{{name: "as", form: variableKey}, {name: "file", form: boolean}}, check: checkSecret,
 	},
 	{
-		name: "service", repeat: true, arg: serviceImage, noun: "image", example: `service "postgres:17" as="db"`,
+		name: "service", repeat: true, arg: image, noun: "image", example: `service "postgres:17" as="db"`,
 		props: []option{{name: "as", form: name("service")}},
 		children: []*rule{
 			envRule,
@@ -170,8 +170,6 @@ var whenConditions = []option{
 	{name: "path", form: globForm},
 	{name: "status", form: oneOf("status", "succeeded", "failed", "finished")},
 }
-
-var whenOptions = whenConditions
 
 // whenChildren are the same conditions with several values.
 var whenChildren = func() []*rule {
