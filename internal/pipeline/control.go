@@ -105,8 +105,8 @@ func (a *Attempt) job(ctx context.Context) (supervisor.Job, error) {
 	return a.r.graph.job(a.r.org.ID(), node, a.attempt, above)
 }
 
-// Secrets brings the values of what the stage names. One that is missing is
-// platform.ErrNotFound; an untrusted run gets none.
+// Secrets brings the values of what the stage names; those that are missing are
+// left out. An untrusted run gets none.
 func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	node, err := a.r.graph.node(a.key)
 	if err != nil {
@@ -122,10 +122,15 @@ func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	values := make(map[string]string, len(names))
 	for _, secret := range names {
 		if a.s.Secrets == nil {
-			return nil, fmt.Errorf("secret %q: %w", secret.Name, platform.ErrNotFound)
+			continue
 		}
-		if values[secret.Name], err = a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name); err != nil {
+		value, err := a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name)
+		switch {
+		case errors.Is(err, platform.ErrNotFound): // the supervisor says which one is missing
+		case err != nil:
 			return nil, fmt.Errorf("secret %q: %w", secret.Name, err)
+		default:
+			values[secret.Name] = value
 		}
 	}
 	return values, nil
