@@ -42,10 +42,10 @@ var only = map[string][]string{
 	"github.com/sblinch/kdl-go":        {"internal/pipeline"},
 	"github.com/aws/aws-sdk-go-v2":     {"internal/platform/aws"},
 	"k8s.io/client-go":                 {"internal/cluster"},
-	"github.com/rogpeppe/go-internal":  {}, // tests alone
-	"pgregory.net/rapid":               {}, // tests alone
+	"github.com/rogpeppe/go-internal":  {},                                 // tests alone
+	"pgregory.net/rapid":               {"internal/platform/platformtest"}, // tests alone
 	"github.com/aws/aws-cdk-go/awscdk": {"infra"},
-	"github.com/coder/websocket":       {"internal/access", "internal/platform/local", "cmd/buildit"},
+	"github.com/coder/websocket":       {"internal/access", "internal/platform/local", "cmd/buildit", "internal/bench"},
 	"github.com/go-git/go-billy":       {"internal/repository"},
 	"github.com/aws/aws-lambda-go":     {"functions"},
 }

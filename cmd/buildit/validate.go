@@ -33,24 +33,27 @@ func validate(_ context.Context, env *environment, args []string) int {
 	if err != nil {
 		return verbs["validate"].usageError(env, "%v", err)
 	}
-	diagnostics := []language.Diagnostic{}
+	diagnostics, valid := []language.Diagnostic{}, []string{}
 	for _, name := range files {
 		found, err := validateFile(env.dir, name)
 		if err != nil {
 			return verbs["validate"].usageError(env, "%v", err)
+		}
+		if !hasErrors(found) {
+			valid = append(valid, name)
 		}
 		diagnostics = append(diagnostics, found...)
 	}
 	if asJSON {
 		err = json.NewEncoder(env.stdout).Encode(map[string]any{"diagnostics": diagnostics})
 	} else {
-		err = printDiagnostics(env, files, diagnostics)
+		err = printDiagnostics(env, valid, diagnostics)
 	}
 	if err != nil {
 		fmt.Fprintln(env.stderr, "buildit validate: the result could not be written:", err)
 		return exitError
 	}
-	if countErrors(diagnostics) > 0 {
+	if len(valid) < len(files) {
 		return exitError
 	}
 	return exitDone
@@ -151,15 +154,13 @@ func repositoryRoot(dir string) string {
 	return dir
 }
 
-func countErrors(diagnostics []language.Diagnostic) int {
-	return len(diagnostics) - len(slices.DeleteFunc(slices.Clone(diagnostics), func(d language.Diagnostic) bool {
-		return d.Severity == "error"
-	}))
+func hasErrors(diagnostics []language.Diagnostic) bool {
+	return slices.ContainsFunc(diagnostics, func(d language.Diagnostic) bool { return d.Severity == "error" })
 }
 
 // printDiagnostics writes each diagnostic with its line of source to stderr, and a
 // word about each valid file to stdout.
-func printDiagnostics(env *environment, files []string, diagnostics []language.Diagnostic) error {
+func printDiagnostics(env *environment, valid []string, diagnostics []language.Diagnostic) error {
 	sources := map[string][]byte{}
 	for _, d := range diagnostics {
 		text, read := sources[d.File]
@@ -178,11 +179,7 @@ func printDiagnostics(env *environment, files []string, diagnostics []language.D
 			return err
 		}
 	}
-	for _, name := range files {
-		wrong := slices.ContainsFunc(diagnostics, func(d language.Diagnostic) bool { return d.Severity == "error" && d.File == name })
-		if wrong {
-			continue
-		}
+	for _, name := range valid {
 		if _, err := fmt.Fprintf(env.stdout, "%s: valid\n", name); err != nil {
 			return err
 		}

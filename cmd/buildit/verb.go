@@ -52,6 +52,16 @@ func newEnvironment() *environment {
 	return &environment{os.Stdin, os.Stdout, os.Stderr, dir, os.Getenv}
 }
 
+// print writes text to stdout and answers the exit code: a reader that has gone
+// away is an error like any other.
+func (env *environment) print(text string) int {
+	if _, err := io.WriteString(env.stdout, text); err != nil {
+		fmt.Fprintln(env.stderr, "buildit: the result could not be written:", err)
+		return exitError
+	}
+	return exitDone
+}
+
 // verbs are what the program can do, by name. Files add to it when the program
 // starts.
 var verbs = map[string]verb{}
@@ -77,7 +87,7 @@ func sortedVerbs() []verb {
 // run does what the arguments say and answers the exit code.
 func run(ctx context.Context, env *environment, args []string) int {
 	if len(args) == 0 {
-		printHelp(env.stderr)
+		fmt.Fprint(env.stderr, helpText())
 		return exitUsage
 	}
 	name, rest := args[0], args[1:]
@@ -93,8 +103,7 @@ func run(ctx context.Context, env *environment, args []string) int {
 		return exitUsage
 	}
 	if slices.ContainsFunc(rest, func(a string) bool { return a == "-h" || a == "--help" }) {
-		v.printHelp(env.stdout)
-		return exitDone
+		return env.print(v.help())
 	}
 	return v.run(ctx, env, rest)
 }

@@ -22,8 +22,7 @@ func printVersion(_ context.Context, env *environment, args []string) int {
 		return verbs["version"].usageError(env, "it takes no arguments")
 	}
 	v, c := versions()
-	fmt.Fprintf(env.stdout, "buildit %s (commit %s, %s %s/%s)\n", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return exitDone
+	return env.print(fmt.Sprintf("buildit %s (commit %s, %s %s/%s)\n", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 }
 
 // versions are what the linker set, else what the Go command recorded.

@@ -26,6 +26,7 @@ const (
 	JobWork           Action = "job:work"         // a supervisor, for its own attempt
 	WebhookDeliver    Action = "webhook:deliver"  // a git provider, with its own proof
 	DescriptionRead   Action = "description:read" // the API's own description
+	HealthRead        Action = "health:read"      // does it answer
 	SelfRead          Action = "self:read"        // who am I
 	StreamOpen        Action = "stream:open"      // each subscription is checked again
 )
@@ -66,7 +67,7 @@ var granted = map[Action]string{
 }
 
 // unroled are the actions that another proof than a role opens.
-var unroled = []Action{JobWork, WebhookDeliver, DescriptionRead}
+var unroled = []Action{JobWork, WebhookDeliver, DescriptionRead, HealthRead}
 
 func (a Action) known() bool {
 	_, ok := granted[a]

@@ -65,6 +65,7 @@ func TestTokenExpiresAndIsListed(t *testing.T) {
 	h := open(t)
 	admin := h.token("acme", access.Admin)
 	h.token("other", access.Viewer)
+	h.clock.Advance(time.Second) // lists are by time of making
 	made := h.call("POST /api/v1/orgs/acme/tokens", admin, `{"name":"ci","role":"viewer","days":1}`)
 	_, rest, _ := strings.Cut(made.body, `"secret":"`)
 	ci, _, _ := strings.Cut(rest, `"`)
@@ -213,7 +214,7 @@ func TestHelloTicketBelongsToItsFirstBoot(t *testing.T) {
 	say := func(boot string) int {
 		return h.call("POST /runner/v1/hello", ticket, "{}", access.BootHeader, boot).status
 	}
-	if say("one") != 200 || say("one") != 200 {
+	if first, again := say("one"), say("one"); first != 200 || again != 200 {
 		t.Error("a hello whose answer was lost may be repeated")
 	}
 	if say("two") != 401 || say("") != 401 {

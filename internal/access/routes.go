@@ -12,6 +12,13 @@ import (
 func (m *Mux) ownRoutes() []Route {
 	return []Route{
 		{
+			Pattern: "GET /healthz", Action: HealthRead,
+			Resource: Public("whoever started it must know when it answers"),
+			Summary:  "Whether the server answers",
+			Out:      health{},
+			Handle:   func(*http.Request, Caller) (any, error) { return health{"ok"}, nil },
+		},
+		{
 			Pattern: "GET /api/openapi.json", Action: DescriptionRead,
 			Resource: Public("it describes the API and nobody's data"),
 			Summary:  "The API's description, OpenAPI 3.1",
@@ -60,6 +67,10 @@ func (m *Mux) getDescription(*http.Request, Caller) (any, error) {
 		return nil, errAbsent
 	}
 	return m.Describe, nil
+}
+
+type health struct {
+	Status string `json:"status"`
 }
 
 type self struct {

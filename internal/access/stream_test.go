@@ -107,7 +107,7 @@ func dial(t *testing.T, server *httptest.Server, token string) socket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.CloseNow() }) // it may be closed already
+	t.Cleanup(func() { conn.CloseNow() }) // it may be closed already
 	return socket{t, conn}
 }
 
@@ -188,7 +188,8 @@ func TestFollowResumesWithoutGapOrDouble(t *testing.T) {
 	server, token := h.stream(r), h.token("acme", access.Viewer)
 	var want bytes.Buffer
 	texts := [][]byte{
-		[]byte("one\ntwo\nthr"), []byte("ee\n"), []byte("\x00\xff binary \xe2\x82\n"), {},
+		[]byte("one\ntwo\nthr"), []byte("ee\n"), []byte("\x00\xff binary \xe2\x82\n"),
+		{},
 		[]byte(strings.Repeat("a long line without an end ", 2400)), // 64 KiB: five frames
 		[]byte("\n" + strings.Repeat("<&>\x1b[1m", 3000) + "\n"),    // six bytes for one in JSON
 		[]byte("the end"),

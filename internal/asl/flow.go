@@ -26,23 +26,32 @@ func (r *Run) sight(t *Thread, node any) *sight {
 
 // input is the state's input after InputPath.
 func (r *Run) input(t *Thread, s *state) (any, error) {
+	v, err := t.Input, error(nil)
 	switch {
 	case s.noInput:
-		return map[string]any{}, nil
-	case s.inputPath == nil:
-		return t.Input, nil
+		v = map[string]any{}
+	case s.inputPath != nil:
+		if v, err = s.inputPath.eval(r.sight(t, t.Input)); err != nil {
+			return nil, invalidPath(err)
+		}
 	}
-	v, err := s.inputPath.eval(r.sight(t, t.Input))
-	return v, invalidPath(err)
+	r.inspect(s, "afterInputPath", v)
+	return v, nil
 }
 
 // arguments is what the work is done with: the input after Parameters.
 func (r *Run) arguments(t *Thread, s *state) (any, error) {
 	in, err := r.input(t, s)
-	if err != nil || s.parameters == nil {
-		return in, err
+	if err != nil {
+		return nil, err
 	}
-	return s.parameters.eval(r.sight(t, in))
+	if s.parameters != nil {
+		if in, err = s.parameters.eval(r.sight(t, in)); err != nil {
+			return nil, err
+		}
+	}
+	r.inspect(s, "afterParameters", in)
+	return in, nil
 }
 
 // succeed ends a state with the result of its work, and goes on. assigned, if not
@@ -68,9 +77,11 @@ func (r *Run) output(t *Thread, s *state, result any, assigned *template) (outpu
 			return nil, nil, err
 		}
 	}
+	r.inspect(s, "afterResultSelector", result)
 	if output, err = r.place(t, s, result); err != nil {
 		return nil, nil, err
 	}
+	r.inspect(s, "afterResultPath", output)
 	switch {
 	case s.noOutput:
 		output = map[string]any{}
@@ -167,6 +178,7 @@ func (r *Run) finish(t *Thread, output any) {
 // fail takes an error to the state's Retry, then to its Catch, then out of the
 // thread.
 func (r *Run) fail(t *Thread, s *state, f failure) {
+	r.failed = f
 	if r.Ended() || r.retry(t, s, f) {
 		return
 	}
@@ -174,8 +186,9 @@ func (r *Run) fail(t *Thread, s *state, f failure) {
 		below.failed(r, t, f)
 		t.Fan = nil
 	}
-	for _, c := range s.catch {
+	for i, c := range s.catch {
 		if f.matches(c.errors) {
+			r.matched = i
 			r.caught(t, s, c, f)
 			return
 		}
@@ -196,6 +209,7 @@ func (r *Run) retry(t *Thread, s *state, f failure) bool {
 			return false
 		}
 		t.Tries[i]++
+		r.matched = i
 		r.forget(t)
 		t.Retries++
 		t.Phase = Trying
@@ -228,6 +242,7 @@ func (r *Run) caught(t *Thread, s *state, c catcher, f failure) {
 
 // abandon ends a thread with an error.
 func (r *Run) abandon(t *Thread, f failure) {
+	r.failed = f
 	r.forget(t)
 	if t.parent == nil {
 		r.end(Failed, f)
@@ -241,6 +256,9 @@ func (r *Run) abandon(t *Thread, f failure) {
 //
 // Source: Developer Guide, "Accessing execution data from the Context object".
 func (r *Run) contextOf(t *Thread) map[string]any {
+	if r.trial != nil && r.trial.Context != nil {
+		return maps.Clone(r.trial.Context)
+	}
 	start := r.Execution.Start
 	at := map[string]any{"Name": t.State, "EnteredTime": stamp(t.EnteredAt)}
 	if t.state().retries() {

@@ -25,6 +25,7 @@ type mapping struct {
 // bound is a number that stands in the definition or in the input.
 type bound struct {
 	field string
+	given bool
 	value float64
 	path  expression
 	text  string
@@ -82,6 +83,9 @@ func (p *parser) bound(o map[string]any, field, place string, most float64) boun
 		}
 		b.value = f
 	}
+	_, literal := o[field]
+	_, looked := o[field+"Path"]
+	b.given = literal || looked
 	b.path, b.text = p.lookup(o, field+"Path", place), p.text(o, field+"Path", place)
 	return b
 }
@@ -134,6 +138,10 @@ func (m *mapping) begin(r *Run, t *Thread, s *state) {
 		r.fail(t, s, t.problem(s, err))
 		return
 	}
+	m.inspect(r, s, opened)
+	if r.mocked(t, s, len(items), opened.Tolerate) {
+		return
+	}
 	if m.distributed {
 		r.follow(t, "MapRunStarted", mapRunStarted{MapRunARN: r.mapRun(s)})
 	}
@@ -147,6 +155,17 @@ func (m *mapping) begin(r *Run, t *Thread, s *state) {
 	opened.Results = make([]any, len(opened.Items))
 	opened.Started = t.Last
 	r.proceed(t, s, m, t.Last)
+}
+
+// inspect tells a trial what the state works with.
+func (m *mapping) inspect(r *Run, s *state, f *Fan) {
+	if m.itemsPath != nil {
+		r.inspect(s, "afterItemsPath", f.Items)
+	}
+	r.inspect(s, "maxConcurrency", number(f.Limit))
+	if m.tolerated.given {
+		r.inspect(s, "toleratedFailureCount", number(f.Tolerate))
+	}
 }
 
 // mapRun is the ARN of a run of a distributed Map.

@@ -29,6 +29,9 @@ func (w *parallel) begin(r *Run, t *Thread, s *state) {
 		r.fail(t, s, t.problem(s, err))
 		return
 	}
+	if r.mocked(t, s, 0, 0) {
+		return
+	}
 	r.follow(t, "ParallelStateStarted", nil)
 	t.Phase = Fanned
 	t.Fan = &Fan{Results: make([]any, len(w.branches)), Next: len(w.branches), Started: t.Last}

@@ -14,13 +14,15 @@ func readPass(_ *parser, o map[string]any, _ *state) work {
 }
 
 func (p *pass) begin(r *Run, t *Thread, s *state) {
+	if p.hasResult { // nothing is asked of the input: InputPath and Parameters are not looked at
+		r.inspect(s, "result", p.result)
+		r.succeed(t, s, p.result, nil)
+		return
+	}
 	result, err := r.arguments(t, s)
 	if err != nil {
 		r.fail(t, s, t.problem(s, err))
 		return
-	}
-	if p.hasResult {
-		result = p.result
 	}
 	r.succeed(t, s, result, nil)
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,11 +189,23 @@ func (s *scenario) judgeCreate() []string {
 	if err == nil {
 		return []string{fmt.Sprintf("created, want %v", want)}
 	}
-	got := map[string]any{"type": "InvalidDefinition", "message": err.Error()}
-	if problem := match("create_error", want, got); problem != "" {
-		return []string{problem}
+	code, place := refusalParts(fmt.Sprint(want["message"]))
+	gotCode, gotPlace := refusalParts(err.Error())
+	if want["type"] != "InvalidDefinition" || gotCode != code || gotPlace != place {
+		return []string{fmt.Sprintf("refused with %v, want %v", err, want)}
 	}
 	return nil
+}
+
+var refusal = regexp.MustCompile(`^Invalid State Machine Definition: '(\w+): .* at (/[^']*)'$`)
+
+// refusalParts are the code and the place of a refused definition.
+func refusalParts(message string) (code, place string) {
+	parts := refusal.FindStringSubmatch(message)
+	if parts == nil {
+		return message, ""
+	}
+	return parts[1], parts[2]
 }
 
 func (s *scenario) judgeValidation() []string {

@@ -15,6 +15,11 @@ type Run struct {
 	ready   []*Thread // about to enter a state, in order
 	calls   []Call
 	changed bool // since Changed was asked
+
+	trial   *Trial  // of TestState; nil in an execution
+	refused error   // why a trial cannot be made
+	failed  failure // the latest error of a state
+	matched int     // which retrier or catcher took it
 }
 
 // Env is what comes from outside: names, chance, and where the history goes.
@@ -25,6 +30,8 @@ type Env struct {
 	Record func(Event)    // nil: no history is kept
 	// Object reads what an ItemReader names; nil: there is no object store.
 	Object func(resource string, parameters map[string]any) ([]byte, error)
+	// Inspect, if not nil, hears what the value is after each field of a state.
+	Inspect func(step string, v any)
 }
 
 // Call is what somebody outside has to do for a task. Its answer comes back by

@@ -44,6 +44,8 @@ func (p *parser) resource(arn, place string) Resource {
 	switch {
 	case !ok:
 		p.schema(place, "The resource provided %s is not recognized. The value is not a valid resource ARN, or the resource is not available in this region.", arn)
+	case p.kind == Express && r.Kind == Activity:
+		p.schema(place, "Express state machine does not support Activity ARN '%s'", arn)
 	case p.kind == Express && r.Pattern == Callback:
 		p.schema(place, "Express state machine does not support '%s' service integration ", r.Pattern)
 	case p.kind == Express && r.waits():
@@ -121,6 +123,7 @@ func (w *task) schedule(r *Run, t *Thread, s *state) (scheduled, error) {
 			return made, err
 		}
 	}
+	r.inspect(s, "afterParameters", made.payload)
 	if size(made.payload, maxState) > maxState {
 		return made, tooLarge(s.name)
 	}
@@ -272,6 +275,7 @@ func (r *Run) Succeed(id int64, output any, now time.Time) bool {
 	})
 	r.forget(t)
 	if !r.Ended() {
+		r.inspect(s, "result", output)
 		r.succeed(t, s, output, nil)
 	}
 	return true

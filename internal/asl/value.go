@@ -112,12 +112,17 @@ func compareNumbers(a, b json.Number) int {
 	if errX == nil && errY == nil {
 		return compare(x, y)
 	}
-	f, _, errF := big.ParseFloat(string(a), 10, numberBits, big.ToNearestEven)
-	g, _, errG := big.ParseFloat(string(b), 10, numberBits, big.ToNearestEven)
-	if errF != nil || errG != nil {
-		return compare(float(a), float(b))
+	f, errF := a.Float64()
+	g, errG := b.Float64()
+	if f != g || errF != nil || errG != nil {
+		return compare(f, g) // too large for a float is infinite: nobody needs its digits
 	}
-	return f.Cmp(g)
+	exactF, _, errF := big.ParseFloat(string(a), 10, numberBits, big.ToNearestEven)
+	exactG, _, errG := big.ParseFloat(string(b), 10, numberBits, big.ToNearestEven)
+	if errF != nil || errG != nil {
+		return 0
+	}
+	return exactF.Cmp(exactG)
 }
 
 const numberBits = 128 // mantissa of an exact comparison: 38 digits

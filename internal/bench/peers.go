@@ -27,7 +27,7 @@ type peer struct {
 
 func peers(root string) []peer {
 	return []peer{
-		{"buildit run", filepath.Join(root, "bin", "buildit"), writeKDL, func(string) []string { return []string{"run", "--yes"} }},
+		{"buildit run", filepath.Join(root, "bin", "buildit"), writeKDL, func(string) []string { return []string{"run"} }},
 		{"drone-runner-exec", "drone-runner-exec", writeDrone, func(dir string) []string {
 			return []string{"exec", "--pretty", dir, "drone.yml"}
 		}},

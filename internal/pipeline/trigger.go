@@ -31,8 +31,13 @@ type Trigger struct {
 	// Why is shown on the run: "found by reconciliation", why the files are unknown, …
 	Why string
 
+	// Skip, if set, says why the run is recorded as skipped and nothing of it starts:
+	// the head commit's message asks for it.
+	Skip string
+
 	// Source is the key parts of the bundle of the commit, and Config those of the
-	// pipeline files of that commit (a tar.gz of every *.kdl that may be included).
+	// pipeline files of that commit (a tar.gz of every *.kdl that may be included):
+	// org.Blob(Source[0], Source[1:]...).
 	Source       []string
 	SourceSHA256 string
 	SourceSize   int64

@@ -84,7 +84,7 @@ func TestFingerprint(t *testing.T) {
 		}
 		seen[digest] = name
 	}
-	if Fingerprint([]Action{update()}) != Fingerprint([]Action{update()}) {
+	if one, two := Fingerprint([]Action{update()}), Fingerprint([]Action{update()}); one != two {
 		t.Error("equal transactions have two fingerprints")
 	}
 }

@@ -1,6 +1,10 @@
 package platform
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+)
 
 // Limits of a push.
 const (
@@ -13,8 +17,20 @@ const (
 //
 // Source: API Gateway Developer Guide, @connections.
 type Push interface {
-	// Send writes one text message, or fails with ErrGone if the connection is closed.
+	// Send writes one text message, which is UTF-8 (ErrInvalid), or fails with ErrGone
+	// if the connection is closed.
 	Send(ctx context.Context, connection string, message []byte) error
 	// Close ends a connection with a WebSocket close code; a closed one is no error.
 	Close(ctx context.Context, connection string, code int, reason string) error
+}
+
+// CheckPush is for drivers: it refuses what no home pushes.
+func CheckPush(message []byte) error {
+	if len(message) > MaxPush {
+		return fmt.Errorf("push %d bytes, at most %d: %w", len(message), MaxPush, ErrTooLarge)
+	}
+	if !utf8.Valid(message) {
+		return fmt.Errorf("push bytes that are no UTF-8: %w", ErrInvalid)
+	}
+	return nil
 }

@@ -137,8 +137,14 @@ func endOf(status syscall.WaitStatus) commandEnd {
 	return commandEnd{code: status.ExitStatus(), killed: status.ExitStatus() == 137}
 }
 
-// alive tells whether a group has a member.
-func alive(group int) bool { return syscall.Kill(-group, 0) == nil }
+// alive tells whether a group has a member. The dead do not count, who stay in the
+// table until their parent asks for them, and an init may be slow to ask.
+func alive(group int) bool {
+	if syscall.Kill(-group, 0) != nil {
+		return false
+	}
+	return slices.ContainsFunc(proctable.All(), func(p proctable.Process) bool { return p.Group == group && p.Status != 'Z' })
+}
 
 // terminate asks every group to end, and kills after grace what has not.
 func (g *groups) terminate(grace time.Duration) {

@@ -5,15 +5,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/buildit-dev/buildit/internal/platform"
 )
 
 // home is a platform of one attempt, in memory: it keeps objects by digest, the
@@ -33,6 +37,7 @@ type home struct {
 	result  *Result
 	refuse  func(call string) error // before anything else, if set
 	sent    []Object                // uploads
+	missing bool                    // the store knows that objects are not there
 }
 
 func (h *home) check(ctx context.Context, call string) error {
@@ -132,6 +137,9 @@ func (h *home) Download(ctx context.Context, object Object) (io.ReadCloser, erro
 		return nil, err
 	}
 	text, ok := h.objects[object.SHA256]
+	if !ok && h.missing {
+		return nil, fmt.Errorf("object %s: %w", object.SHA256, platform.ErrNotFound)
+	}
 	if !ok {
 		return nil, fmt.Errorf("no object %s", object.SHA256)
 	}
@@ -173,7 +181,8 @@ func (h *home) awaitText(t *testing.T, want string) {
 		select {
 		case <-wake:
 		case <-limit:
-			t.Fatalf("%q did not come; the log is %q", want, h.text())
+			t.Errorf("%q did not come; the log is %q", want, h.text())
+			return
 		}
 	}
 }
@@ -200,7 +209,7 @@ func (h *home) run(t *testing.T) Result {
 	t.Helper()
 	result, err := Run(t.Context(), h, options(t))
 	if err != nil {
-		t.Fatalf("Run: %v; log %q", err, h.text())
+		t.Fatalf("Run: %v", err)
 	}
 	if h.result == nil || h.result.Reason != result.Reason {
 		t.Fatalf("reported %+v, returned %+v", h.result, result)
@@ -212,6 +221,15 @@ func (h *home) run(t *testing.T) Result {
 func want(t *testing.T, h *home, result Result, reason string) {
 	t.Helper()
 	if result.Reason != reason {
-		t.Fatalf("reason %s (%s), want %s; log:\n%s", result.Reason, result.Detail, reason, h.text())
+		text := h.text()
+		t.Fatalf("reason %s (%s), want %s; log ends %q", result.Reason, result.Detail, reason, text[max(0, len(text)-500):])
+	}
+}
+
+// writeJSON answers a call.
+func writeJSON(w http.ResponseWriter, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		panic(http.ErrAbortHandler) // the other side hung up
 	}
 }

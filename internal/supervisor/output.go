@@ -57,14 +57,20 @@ func (o *output) mask(set *mask.Set) {
 	o.filter = mask.NewFilter(set, o.cutter)
 }
 
-// open makes the pipe and begins to read it.
-func (o *output) open() (err error) {
-	if o.read, o.write, err = os.Pipe(); err != nil {
+// open makes the pipe and begins to read it. Our end does not block, so that settle
+// can wake the reader; the commands' end does, since programs do not expect a
+// stdout that is "temporarily unavailable".
+func (o *output) open() error {
+	var ends [2]int
+	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
 		return fmt.Errorf("no pipe for the commands: %w", err)
 	}
-	if err := preparePipe(o.write); err != nil {
-		return fmt.Errorf("no pipe for the commands: %w", errors.Join(err, o.read.Close(), o.write.Close()))
+	growPipe(ends[1])
+	o.write = os.NewFile(uintptr(ends[1]), "commands")
+	if err := syscall.SetNonblock(ends[0], true); err != nil {
+		return errors.Join(err, syscall.Close(ends[0]), o.write.Close())
 	}
+	o.read = os.NewFile(uintptr(ends[0]), "output")
 	o.settled, o.ended = make(chan error, 1), make(chan error, 1)
 	go func() { o.ended <- o.pump() }()
 	return nil

@@ -89,6 +89,9 @@ func (o *operation) evaluateList(facts *Facts) (result, error) {
 }
 
 func (o *operation) compare(facts *Facts) (result, error) {
+	if facts.open && o.op != "==" && o.op != "!=" && o.op != "in" {
+		return unknownResult, nil // no sample of a branch tells
+	}
 	left, err := o.args[0].evaluate(facts)
 	if err != nil {
 		return unknownResult, err
@@ -140,6 +143,9 @@ func compileRegexp(pattern string) (*regexp.Regexp, error) {
 }
 
 func (o *operation) call(facts *Facts) (result, error) {
+	if facts.open {
+		return unknownResult, nil
+	}
 	args := make([]result, len(o.args))
 	for i, arg := range o.args {
 		var err error
@@ -204,6 +210,9 @@ var functions = map[string]function{
 // name is the value of a name. One without a value is empty, never an error.
 func (f *Facts) name(name string) result {
 	root, rest, _ := strings.Cut(name, ".")
+	if f.open && (root == "param" || root == "matrix" || root == "actor" || root == "default_branch") {
+		return unknownResult
+	}
 	switch root {
 	case "param":
 		return textResult(f.Params[rest])

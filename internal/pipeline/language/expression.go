@@ -36,6 +36,7 @@ type expressionError struct {
 	offset, end   int
 	code          string // "" is `expression`
 	message, help string
+	whole         bool   // the mistake is the whole value
 	fix           string // what the whole expression should be, if that is known
 }
 

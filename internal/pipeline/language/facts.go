@@ -26,4 +26,7 @@ type Facts struct {
 	FilesKnown bool
 	// Hash is ${hash:GLOBS}; nil where it cannot be asked.
 	Hash func(globs []string) (string, error)
+
+	// open is set by the check of a file: what no event fixes is unknown.
+	open bool
 }

@@ -18,6 +18,7 @@ type file struct {
 	lines    []int // offset of the first byte of each line
 	from     *Pos  // the include node that brought it
 	problems *problems
+	lostNode bool // a top-level node could not be read at all
 
 	lastOffset, lastLine, lastColumn int // where position was asked last
 }
@@ -126,4 +127,9 @@ func before(a, b Diagnostic, main string) bool {
 		return a.File < b.File
 	}
 	return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) < 0
+}
+
+// dropWarnings leaves the errors.
+func (p *problems) dropWarnings() {
+	p.list = slices.DeleteFunc(p.list, func(d Diagnostic) bool { return d.Severity == "warning" })
 }

@@ -1,6 +1,7 @@
 package language
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 )
@@ -55,6 +56,9 @@ func (s *scanner) yamlLine(n *node) bool {
 	}
 	if rest == "" || strings.IndexByte("|>{[", rest[0]) >= 0 {
 		help = name + " without the colon"
+	}
+	if word, ok := foreignWords[name]; ok {
+		help = word.help
 	}
 	s.mistake(n.name, "syntax", "KDL has no colon after a name", help)
 	line, indent := s.position(n.start)
@@ -124,8 +128,7 @@ func (s *scanner) foreignEntry(n *node) bool {
 		return true // the node before it is whole
 	case s.blockScalar():
 		s.mistake(span{start, s.lineEnd()}, "syntax", "there are no block texts in KDL", `a string may span lines: `+n.key+` "`)
-		line, _ := s.position(start)
-		s.skipIndented(line, s.indentOf(line)+1)
+		s.skipBlockText()
 	default:
 		return false
 	}
@@ -149,6 +152,22 @@ func (s *scanner) bracketed(n *node) {
 		s.mistake(span{s.at, s.at + 1}, "syntax", "lists have no brackets in KDL: they are arguments", n.key+` "a" "b"`)
 	}
 	s.at++
+}
+
+// skipBlockText passes over a block text: to the word that ends a heredoc, or what
+// is indented deeper than its line.
+func (s *scanner) skipBlockText() {
+	line, _ := s.position(s.at)
+	if word := strings.Trim(s.wordAhead(), `<-~'"`); word != "" && s.sees("<<") {
+		for next := line + 1; next <= len(s.lines); next++ {
+			if strings.TrimSpace(s.line(next)) == word {
+				s.at = s.lines[next-1]
+				s.at = s.lineEnd()
+				return
+			}
+		}
+	}
+	s.skipIndented(line, s.indentOf(line)+1)
 }
 
 // blockScalar tells whether a block text of YAML, or a heredoc, begins here.
@@ -210,7 +229,7 @@ func (s *scanner) v2RawString(prefix string) value {
 	if s.sees(`"""`) {
 		closing = `""` + closing
 	}
-	length := strings.Index(string(s.text[s.at+1:]), closing)
+	length := bytes.Index(s.text[s.at+1:], []byte(closing))
 	if length < 0 {
 		s.at = start
 		return s.unclosed()
@@ -226,7 +245,7 @@ func (s *scanner) v2RawString(prefix string) value {
 func (s *scanner) v2Block() value {
 	start := s.at
 	s.at += 3
-	length := strings.Index(string(s.text[s.at:]), `"""`)
+	length := bytes.Index(s.text[s.at:], []byte(`"""`))
 	if length < 0 {
 		s.at = start
 		return s.unclosed()
@@ -237,16 +256,18 @@ func (s *scanner) v2Block() value {
 	return value{span: span{start, s.at}, text: text, broken: true}
 }
 
-// singleQuoted reads '…', which ends on the same line or is one word.
+// singleQuoted reads '…', “…” and ‘…’, which end on the same line or are one word.
 func (s *scanner) singleQuoted(prefix string) value {
 	start := s.at
-	if length := strings.IndexByte(string(s.text[start+1:s.lineEnd()]), '\''); length >= 0 {
-		s.at = start + 1 + length + 1
+	closing := map[rune]string{'\'': "'", '“': "”", '‘': "’"}[s.peek()]
+	s.skip()
+	if length := bytes.Index(s.text[s.at:s.lineEnd()], []byte(closing)); length >= 0 {
+		s.at += length + len(closing)
 	} else {
 		s.word()
 	}
 	at := span{start, s.at}
-	text := strings.Trim(s.raw(at), "'")
+	text := strings.Trim(s.raw(at), "'“”‘’")
 	s.mistake(at, "bare-word", "a value must be quoted", prefix+quote(text)).fix(s.file, at, quote(text))
 	return value{span: at, text: text, broken: true}
 }

@@ -84,6 +84,9 @@ func globClass(re *strings.Builder, text string, i int) (int, error) {
 // matchGlob tells whether the glob matches the whole text; a glob that cannot be
 // read matches nothing (Load has refused it).
 func matchGlob(pattern, text string) bool {
+	if !strings.ContainsAny(pattern, "*?[{") {
+		return pattern == text
+	}
 	g, err := compileGlob(pattern)
 	return err == nil && g.MatchString(text)
 }

@@ -1,6 +1,7 @@
 package language
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,7 +55,7 @@ func (s *scanner) propertyName() (name string, quoted, ok bool) {
 	}
 	after := s.at
 	for !s.end() && isSpace(s.peek()) {
-		s.at += utf8.RuneLen(s.peek())
+		s.skip()
 	}
 	ok = s.sees("=") && name != ""
 	s.at = after
@@ -110,7 +111,7 @@ func (s *scanner) value(prefix string) value {
 		return v
 	case s.v2Raw():
 		return s.v2RawString(prefix)
-	case s.sees("'"):
+	case s.sees("'") || s.sees("“") || s.sees("‘"):
 		return s.singleQuoted(prefix)
 	}
 	word := s.word()
@@ -126,15 +127,30 @@ func (s *scanner) value(prefix string) value {
 		if numeric(word) {
 			return value{span: at, kind: isNumber, text: word}
 		}
-		s.mistake(at, "number-with-suffix", word+" is not a number; durations and sizes are strings", prefix+quote(word)).fix(s.file, at, quote(word))
+		meant := word
+		if fields := durationWords.FindStringSubmatch(strings.ToLower(word)); fields != nil {
+			meant = fields[1] + fields[3][:1] // 5min is 5m
+		}
+		s.mistake(at, "number-with-suffix", word+" is not a number; durations and sizes are strings", prefix+quote(meant)).fix(s.file, at, quote(meant))
 		return value{span: at, text: word, broken: true}
 	case word == "":
-		s.at += utf8.RuneLen(s.peek())
+		s.skip()
 		at.end = s.at
 		s.mistake(at, "syntax", s.raw(at)+" has no meaning here", "put the value into quotes")
 		return value{span: at, text: s.raw(at), broken: true}
 	}
-	s.mistake(at, "bare-word", "a value must be quoted", prefix+quote(word)).fix(s.file, at, quote(word))
+	if s.sees(",") { // a,b is one word that somebody forgot to quote
+		for !s.end() && !isSpace(s.peek()) && !isNewline(s.peek()) && !s.sees(";") && !s.sees("{") {
+			s.skip()
+		}
+		at.end = s.at
+		word = s.raw(at)
+	}
+	quoted := quote(word)
+	if lower := strings.ToLower(word); lower == "true" || lower == "false" {
+		quoted = lower
+	}
+	s.mistake(at, "bare-word", "a value must be quoted", prefix+quoted).fix(s.file, at, quoted)
 	return value{span: at, text: word, broken: true}
 }
 
@@ -157,7 +173,7 @@ func (s *scanner) text_() (v value, ok bool) {
 	if hashes := s.rawHashes(); hashes >= 0 {
 		opening := len("r") + hashes + len(`"`)
 		closing := `"` + strings.Repeat("#", hashes)
-		length := strings.Index(string(s.text[start+opening:]), closing)
+		length := bytes.Index(s.text[start+opening:], []byte(closing))
 		if length < 0 {
 			return s.unclosed(), false
 		}
@@ -171,6 +187,7 @@ func (s *scanner) text_() (v value, ok bool) {
 		case '"':
 			s.at = i + 1
 			at := span{start, s.at}
+			s.lastText = at
 			text, good := s.unescapeString(at)
 			return value{span: at, text: text, broken: !good}, true
 		}

@@ -67,11 +67,3 @@ func (l *loader) buildWith(stage *node) map[string]string {
 	}
 	return with
 }
-
-// stageRepeats are the children of a stage that may stand more than once.
-var stageRepeats = func() map[string]bool {
-	return map[string]bool{
-		"run": true, "needs": true, "when": true, "env": true, "secret": true, "service": true, "cache": true,
-		"artifact": true, "fetch": true, "output": true, "report": true, "image-build": true, "app": true, "oidc": true, "param": true,
-	}
-}()

@@ -1,6 +1,8 @@
 package language
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,8 +19,18 @@ type scanner struct {
 	*file
 	at    int
 	depth int
+	// openLine is the line of the innermost block's {.
+	openLine int
+	// guess closes blocks where a stage begins a line: braces are known not to match.
+	guess bool
 	// torn says that braces or quotes do not match: where nodes end is a guess.
 	torn bool
+	// openEnd says that a block reached the end of the file.
+	openEnd bool
+	// buried says that the top-level node under way nests too deep.
+	buried bool
+	// lastText is the last quoted string.
+	lastText span
 	// lost counts the mistakes so far; who compares it knows that one was made.
 	lost int
 }
@@ -28,9 +40,17 @@ func (f *file) scan() (nodes []*node, whole bool) {
 	s := &scanner{file: f}
 	if at, ok := s.foreignFile(); ok {
 		s.torn, s.at = true, at
+		s.lostNode = true
 		return nil, false
 	}
+	before := len(f.problems.list)
 	nodes = s.nodes(nil)
+	if s.openEnd {
+		f.problems.list = f.problems.list[:before]
+		s = &scanner{file: f, guess: true}
+		nodes = s.nodes(nil)
+		s.torn = true
+	}
 	return nodes, !s.torn
 }
 
@@ -52,6 +72,12 @@ func (s *scanner) peek() rune {
 	return r
 }
 
+// skip passes over one character, whatever it is.
+func (s *scanner) skip() {
+	_, size := utf8.DecodeRune(s.text[s.at:])
+	s.at += size
+}
+
 // nodes reads nodes up to the end of the file, or of the block of parent.
 func (s *scanner) nodes(parent *node) []*node {
 	var list []*node
@@ -60,10 +86,9 @@ func (s *scanner) nodes(parent *node) []*node {
 		switch {
 		case s.end():
 			return list
+		case parent != nil && (s.sees("}") || s.guess && s.stageBeginsLine()):
+			return list
 		case s.sees("}"):
-			if parent != nil {
-				return list
-			}
 			s.torn = true
 			s.mistake(span{s.at, s.at + 1}, "stray-brace", "nothing is open here", "remove this }").fix(s.file, span{s.at, s.at + 1}, "")
 			s.at++
@@ -75,9 +100,18 @@ func (s *scanner) nodes(parent *node) []*node {
 		default:
 			if n := s.node(); n != nil {
 				list = append(list, n)
+			} else if parent == nil {
+				s.lostNode = true
+			} else {
+				parent.hasLost = true
 			}
 		}
 	}
+}
+
+// stageBeginsLine tells whether a stage begins in the first column.
+func (s *scanner) stageBeginsLine() bool {
+	return s.sees("stage ") && (s.at == 0 || s.text[s.at-1] == '\n')
 }
 
 // struckNode reads a node that is struck out; its mistakes are mistakes all the same.
@@ -117,6 +151,10 @@ func (s *scanner) node() *node {
 	s.entries(n)
 	s.terminator(n)
 	n.broken = s.lost > lost
+	if s.buried && s.depth == 0 {
+		s.buried = false
+		return nil // no node of the language is that deep, so nothing else is said of it
+	}
 	return n
 }
 
@@ -133,17 +171,20 @@ func (s *scanner) nodeName(n *node) bool {
 		return false
 	}
 	word := s.word()
+	if quote := strings.IndexByte(word, '"'); quote > 0 { // run"make"
+		word, s.at = word[:quote], start+quote
+	}
 	n.name, n.key = span{start, s.at}, word
 	if isIdentifier(word) {
 		return true
 	}
 	if word == "" {
-		s.at += utf8.RuneLen(s.peek())
+		s.skip()
 		s.mistake(span{start, s.at}, "syntax", s.raw(span{start, s.at})+" cannot begin a node", "a node begins with its name: run \"make\"")
 		return false
 	}
 	if word == "true" || word == "false" || word == "null" || isNumberStart(word) {
-		s.mistake(n.name, "syntax", word+" is a value, and a node begins with its name", "run \"make\"")
+		s.mistake(n.name, "syntax", word+" is a value, and a node begins with its name", "begin it with a letter")
 		return false
 	}
 	s.mistake(n.name, "syntax", quote(word)+" is not a name", "quote it: "+quote(word)).fix(s.file, n.name, quote(word))
@@ -152,10 +193,11 @@ func (s *scanner) nodeName(n *node) bool {
 
 // entries reads arguments, properties and the block of a node.
 func (s *scanner) entries(n *node) {
+	apart := false // what was passed over separates as a space does
 	for {
 		before := s.at
 		s.skipSpace()
-		spaced := s.at > before
+		spaced := s.at > before || apart
 		struck := false
 		if s.sees("/-") {
 			s.at += len("/-")
@@ -174,12 +216,14 @@ func (s *scanner) entries(n *node) {
 			}
 			s.blockOf(n, struck)
 			continue
+		case n.block.end > 0 && s.guess && s.stageBeginsLine():
+			return
 		case n.block.end > 0:
 			s.mistake(span{s.at, s.at + 1}, "missing-semicolon", "a node ends with its block; the next one begins on a line of its own or after a semicolon", "put a ; after the }").
 				fix(s.file, span{n.block.end, n.block.end}, ";")
 			return
 		}
-		if s.foreignEntry(n) {
+		if apart = s.foreignEntry(n); apart {
 			continue
 		}
 		if !spaced && !struck {
@@ -193,13 +237,33 @@ func (s *scanner) entries(n *node) {
 // missingSpace reports two things that touch, most often because a quote inside a
 // string was not escaped; the rest of the line is given up.
 func (s *scanner) missingSpace(n *node) {
+	n.partial = true
+	if first, _ := s.position(s.lastText.start); s.lastText.end == s.at && bytes.ContainsAny(s.text[s.lastText.start:s.at], "\r\n") {
+		line, _ := s.position(s.at)
+		end := s.lineEndAt(s.lastText.start)
+		s.mistake(span{s.lastText.start, end}, "unclosed-string", "this string is never closed",
+			fmt.Sprintf("strings may span lines in KDL, so the next quote, on line %d, ended it; close the quote on line %d", line, first))
+		s.at = end
+		return
+	}
 	help := `write \" for a quote inside a string, or r#"..."#`
-	if s.at > 0 && s.text[s.at-1] != '"' && !s.sees(`"`) {
+	if s.text[s.at-1] != '"' {
 		help = "separate them by a space"
 	}
-	s.mistake(span{s.at, s.at + utf8.RuneLen(s.peek())}, "syntax", "a space is missing between two values", help)
-	n.partial = true
-	s.at = s.lineEnd()
+	s.mistake(span{s.at, s.at + 1}, "syntax", "a space is missing here", help)
+	s.giveUpLine()
+}
+
+// giveUpLine passes over the rest of the line, but for the } of a block that was
+// opened on it.
+func (s *scanner) giveUpLine() {
+	end := s.lineEnd()
+	if line, _ := s.position(s.at); s.depth > 0 && line == s.openLine {
+		if closing := bytes.LastIndexByte(s.text[s.at:end], '}'); closing >= 0 {
+			end = s.at + closing
+		}
+	}
+	s.at = end
 }
 
 // blockOf reads the children of a node.
@@ -213,12 +277,18 @@ func (s *scanner) blockOf(n *node, struck bool) {
 		s.depth--
 		return
 	}
+	before := s.openLine
+	s.openLine, _ = s.position(s.at)
 	s.at++
 	children := s.nodes(n)
 	s.depth--
-	if s.end() {
+	s.openLine = before
+	if !s.sees("}") {
+		s.openEnd = s.openEnd || !s.torn
+		if !s.torn || s.guess { // a string or a block inside was not closed either
+			s.mistake(open, "unclosed-block", "this block is never closed", "add } after the last node of "+n.label())
+		}
 		s.torn = true
-		s.mistake(open, "unclosed-block", "this block is never closed", "add } after the last node of "+n.label())
 		n.end = s.at
 		n.partial = true
 	} else {
@@ -234,6 +304,7 @@ func (s *scanner) blockOf(n *node, struck bool) {
 
 // tooDeep reports a block below the deepest level and passes over it.
 func (s *scanner) tooDeep(open span) {
+	s.buried = true
 	s.mistake(open, "nesting-too-deep", "blocks nest at most 16 deep", "no node of the language needs more than five")
 	depth := 0
 	for !s.end() {
@@ -260,13 +331,12 @@ func (s *scanner) terminator(n *node) {
 	case s.end() || s.sees("//"):
 	case s.sees(";"):
 		s.at++
+	case s.sees("}") && s.depth > 0 && n.partial: // the rest of its line was given up
 	case s.sees("}") && s.depth > 0:
 		fixed := s.raw(span{n.start, n.end}) + "; }"
 		d := s.mistake(span{s.at, s.at + 1}, "missing-semicolon", "in KDL v1 the last node before } on the same line needs a semicolon", oneLine(fixed))
 		d.fix(s.file, span{n.start, s.at + 1}, fixed)
-	case s.sees("}"):
-		return // nodes reports it
-	default:
+	case isNewline(s.peek()):
 		s.newline()
 	}
 }
@@ -306,7 +376,7 @@ func (s *scanner) skipNode() {
 		case s.sees("{"):
 			s.blockOf(&node{file: s.file, key: "this"}, true)
 		default:
-			s.at += utf8.RuneLen(s.peek())
+			s.skip()
 		}
 	}
 	if s.sees(";") {
@@ -319,7 +389,7 @@ func (s *scanner) skipSpace() {
 	for !s.end() {
 		switch {
 		case isSpace(s.peek()):
-			s.at += utf8.RuneLen(s.peek())
+			s.skip()
 		case s.sees("/*"):
 			s.comment()
 		case s.sees(`\`):
@@ -337,7 +407,7 @@ func (s *scanner) continuation() bool {
 	start := s.at
 	s.at++
 	for !s.end() && isSpace(s.peek()) {
-		s.at += utf8.RuneLen(s.peek())
+		s.skip()
 	}
 	if s.sees("//") {
 		s.at = s.lineEnd()
@@ -355,7 +425,7 @@ func (s *scanner) skipLines() {
 	for !s.end() {
 		switch {
 		case isSpace(s.peek()):
-			s.at += utf8.RuneLen(s.peek())
+			s.skip()
 		case isNewline(s.peek()):
 			s.newline()
 		case s.sees("//"):
@@ -395,12 +465,14 @@ func (s *scanner) newline() {
 		s.at += 2
 		return
 	}
-	s.at += utf8.RuneLen(s.peek())
+	s.skip()
 }
 
-// lineEnd is the offset of the end of the line that at is on.
-func (s *scanner) lineEnd() int {
-	for i := s.at; i < len(s.text); {
+// lineEnd is the offset of the end of the line under way.
+func (s *scanner) lineEnd() int { return s.lineEndAt(s.at) }
+
+func (s *scanner) lineEndAt(at int) int {
+	for i := at; i < len(s.text); {
 		r, size := utf8.DecodeRune(s.text[i:])
 		if isNewline(r) {
 			return i

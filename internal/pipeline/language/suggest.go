@@ -10,7 +10,10 @@ import (
 // 2. Of several at one distance the first is taken.
 func Nearest(word string, words []string) string {
 	best, limit := "", 2
-	if len([]rune(word)) <= 4 {
+	switch letters := len([]rune(word)); {
+	case letters < 2:
+		limit = 0 // every letter is near to every other
+	case letters <= 4:
 		limit = 1
 	}
 	for _, w := range words {

@@ -48,6 +48,8 @@ type node struct {
 	// partial nodes have lost a part to a mistake of syntax, so that nothing is
 	// said of what they lack.
 	partial bool
+	// hasLost nodes have lost a child to a mistake of syntax.
+	hasLost bool
 	file    *file
 }
 

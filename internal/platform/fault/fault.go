@@ -44,24 +44,24 @@ type Call struct {
 }
 
 // Plan decides about a call: nil lets it go on, an error is what the caller gets.
-// Crash and Again are errors with a meaning of their own. A plan that does not
+// ErrCrash and ErrAgain are errors with a meaning of their own. A plan that does not
 // return delays the call, until ctx ends if it minds it. It may be asked from many
 // goroutines at once.
 type Plan func(ctx context.Context, call Call) error
 
-// Crash ends the caller where it stands, as if its process had been killed: the
+// ErrCrash ends the caller where it stands, as if its process had been killed: the
 // wrapped port panics, and Survive catches it.
-var Crash = errors.New("fault: crash")
+var ErrCrash = errors.New("fault: crash")
 
-// Again, before a call, has it done twice; the caller gets the second answer.
-var Again = errors.New("fault: again")
+// ErrAgain, before a call, has it done twice; the caller gets the second answer.
+var ErrAgain = errors.New("fault: again")
 
 // Survive runs f and says whether a planned crash ended it.
 func Survive(f func()) (crashed bool) {
 	defer func() {
 		switch r := recover(); r {
 		case nil:
-		case Crash:
+		case ErrCrash:
 			crashed = true
 		default:
 			panic(r)
@@ -130,7 +130,7 @@ func call[T any](ctx context.Context, p port, method string, do func() (T, error
 	var none T
 	c := Call{int(p.calls.Add(1)), p.name, method, Before}
 	switch err := p.ask(ctx, c); {
-	case errors.Is(err, Again):
+	case errors.Is(err, ErrAgain):
 		if _, err := do(); err != nil {
 			return none, err
 		}
@@ -153,8 +153,8 @@ func try(ctx context.Context, p port, method string, do func() error) error {
 
 func (p port) ask(ctx context.Context, c Call) error {
 	err := p.plan(ctx, c)
-	if errors.Is(err, Crash) {
-		panic(Crash)
+	if errors.Is(err, ErrCrash) {
+		panic(ErrCrash)
 	}
 	return err
 }

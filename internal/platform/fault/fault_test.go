@@ -39,16 +39,16 @@ func TestPhases(t *testing.T) {
 	}{
 		{"before", fault.Before, platform.ErrThrottled, 0},
 		{"after", fault.After, platform.ErrThrottled, 1},
-		{"again", fault.Before, fault.Again, 2},
-		{"crash before", fault.Before, fault.Crash, 0},
-		{"crash after", fault.After, fault.Crash, 1},
+		{"again", fault.Before, fault.ErrAgain, 2},
+		{"crash before", fault.Before, fault.ErrCrash, 0},
+		{"crash after", fault.After, fault.ErrCrash, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			table := memory.NewTable(nil)
 			nth := fault.At(1, tt.phase, tt.err)
 			var err error
 			crashed := fault.Survive(func() { err = add(t.Context(), fault.Table(table, nth.Plan)) })
-			if crashed != errors.Is(tt.err, fault.Crash) {
+			if crashed != errors.Is(tt.err, fault.ErrCrash) {
 				t.Errorf("crashed: %v", crashed)
 			}
 			if errors.Is(tt.err, platform.ErrThrottled) != errors.Is(err, platform.ErrThrottled) {
@@ -91,7 +91,7 @@ func TestSurviveIsNoRecover(t *testing.T) {
 func TestBlobsAgain(t *testing.T) {
 	blobs := memory.NewBlobs(memory.NewClock())
 	key := platform.System("acme", "test").Blob("log", "1")
-	nth := fault.At(1, fault.Before, fault.Again)
+	nth := fault.At(1, fault.Before, fault.ErrAgain)
 	if _, err := fault.Blobs(blobs, nth.Plan).Create(t.Context(), key, bytes.NewReader([]byte("line"))); !errors.Is(err, platform.ErrExists) {
 		t.Fatalf("created twice: %v, want ErrExists", err)
 	}

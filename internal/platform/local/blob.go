@@ -50,15 +50,15 @@ func OpenBlobs(dir string, options BlobOptions) (*Blobs, error) {
 		seed:   maphash.MakeSeed(),
 	}
 	if err := os.RemoveAll(b.path("tmp")); err != nil {
-		return nil, fmt.Errorf("sweep the objects' folder: %w", explain(err))
+		return nil, fmt.Errorf("sweep the objects' folder: %w", fileError(err))
 	}
 	for _, name := range []string{"objects", "versions", "uploads", "tmp"} {
 		if err := b.disk.folder(filepath.Dir(dir), b.path(name)); err != nil {
-			return nil, fmt.Errorf("make the objects' folder: %w", explain(err))
+			return nil, fmt.Errorf("make the objects' folder: %w", fileError(err))
 		}
 	}
 	if err := b.sweepUploads(); err != nil {
-		return nil, fmt.Errorf("sweep uploads: %w", explain(err))
+		return nil, fmt.Errorf("sweep uploads: %w", fileError(err))
 	}
 	return b, nil
 }
@@ -74,11 +74,11 @@ func (b *Blobs) Create(ctx context.Context, key platform.BlobKey, body io.ReadSe
 	}
 	d, err := newDraft(b.path("tmp"), body)
 	if err != nil {
-		return "", fmt.Errorf("create %s: %w", key, explain(err))
+		return "", fmt.Errorf("create %s: %w", key, fileError(err))
 	}
 	err = b.placeNew(ctx, key, d)
 	if err := errors.Join(err, d.discard()); err != nil {
-		return "", fmt.Errorf("create %s: %w", key, explain(err))
+		return "", fmt.Errorf("create %s: %w", key, fileError(err))
 	}
 	return d.tag, nil
 }
@@ -90,11 +90,11 @@ func (b *Blobs) Replace(ctx context.Context, key platform.BlobKey, old platform.
 	}
 	d, err := newDraft(b.path("tmp"), body)
 	if err != nil {
-		return "", fmt.Errorf("replace %s: %w", key, explain(err))
+		return "", fmt.Errorf("replace %s: %w", key, fileError(err))
 	}
 	err = b.placeOver(ctx, key, old, d)
 	if err := errors.Join(err, d.discard()); err != nil {
-		return "", fmt.Errorf("replace %s: %w", key, explain(err))
+		return "", fmt.Errorf("replace %s: %w", key, fileError(err))
 	}
 	return d.tag, nil
 }
@@ -128,7 +128,7 @@ func (b *Blobs) Delete(ctx context.Context, key platform.BlobKey) error {
 		return err
 	}
 	if err := b.hide(ctx, key); err != nil {
-		return fmt.Errorf("delete %s: %w", key, explain(err))
+		return fmt.Errorf("delete %s: %w", key, fileError(err))
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (b *Blobs) List(_ context.Context, under platform.BlobPrefix, after platfor
 	}
 	l := listing{under: under.String(), after: after.String(), limit: limit}
 	if err := l.walk(b.path("objects"), ""); err != nil {
-		return nil, fmt.Errorf("list %s: %w", under, explain(err))
+		return nil, fmt.Errorf("list %s: %w", under, fileError(err))
 	}
 	return l.found, nil
 }
@@ -276,5 +276,5 @@ func missing(verb string, key platform.BlobKey, err error) error {
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errTorn) {
 		err = platform.ErrNotFound
 	}
-	return fmt.Errorf("%s %s: %w", verb, key, explain(err))
+	return fmt.Errorf("%s %s: %w", verb, key, fileError(err))
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -179,8 +180,8 @@ type draft struct {
 	tag  platform.ETag
 }
 
-// copyBuffer bounds the memory of a copy.
-const copyBuffer = 128 << 10
+// copyBuffers bound the memory of copies.
+var copyBuffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
 // newDraft copies a body and finds its tag.
 func newDraft(dir string, body io.Reader) (d *draft, err error) {
@@ -189,10 +190,12 @@ func newDraft(dir string, body io.Reader) (d *draft, err error) {
 		return nil, err
 	}
 	sum := sha256.New()
+	buffer := copyBuffers.Get().(*[128 << 10]byte)
+	defer copyBuffers.Put(buffer)
 	// The wrapper hides io.ReaderFrom of the file and io.WriterTo of the body, which
 	// would bring buffers of their own.
 	d.size, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(d.File, sum)},
-		struct{ io.Reader }{io.LimitReader(body, platform.MaxBlob+1)}, make([]byte, copyBuffer))
+		struct{ io.Reader }{io.LimitReader(body, platform.MaxBlob+1)}, buffer[:])
 	if err == nil && d.size > platform.MaxBlob {
 		err = fmt.Errorf("a body of more than %d bytes, upload it in parts: %w", int64(platform.MaxBlob), platform.ErrTooLarge)
 	}

@@ -111,13 +111,13 @@ func (b *Blobs) Versions(_ context.Context, key platform.BlobKey) ([]platform.Bl
 	defer b.lock(key)()
 	versions, err := b.all(key)
 	if err != nil {
-		return nil, fmt.Errorf("versions of %s: %w", key, explain(err))
+		return nil, fmt.Errorf("versions of %s: %w", key, fileError(err))
 	}
 	var infos []platform.BlobInfo
 	for _, v := range slices.Backward(versions) {
 		f, size, err := statStored(v.path)
 		if err != nil {
-			return nil, fmt.Errorf("versions of %s: %w", key, explain(err))
+			return nil, fmt.Errorf("versions of %s: %w", key, fileError(err))
 		}
 		infos = append(infos, describeBlob(key, f, size))
 	}
@@ -153,7 +153,7 @@ func (b *Blobs) DeleteVersion(_ context.Context, key platform.BlobKey, version s
 		return fmt.Errorf("delete version %s of %s: locked until %s: %w", version, key, until.Format(time.RFC3339), platform.ErrDenied)
 	}
 	if err := b.remove(key, versions, i); err != nil {
-		return fmt.Errorf("delete version %s of %s: %w", version, key, explain(err))
+		return fmt.Errorf("delete version %s of %s: %w", version, key, fileError(err))
 	}
 	return nil
 }
@@ -215,10 +215,10 @@ func (b *Blobs) Lock(_ context.Context, key platform.BlobKey, version string, un
 		return fmt.Errorf("lock version %s of %s: it is locked until %s, which cannot be shortened: %w", version, key, before.Format(time.RFC3339), platform.ErrDenied)
 	}
 	if err := b.disk.folder(b.dir, b.versions(key)); err != nil {
-		return fmt.Errorf("lock %s: %w", key, explain(err))
+		return fmt.Errorf("lock %s: %w", key, fileError(err))
 	}
 	if err := writeFile(b.lockFile(key, number), []byte(until.UTC().Format(time.RFC3339Nano))); err != nil {
-		return fmt.Errorf("lock %s: %w", key, explain(err))
+		return fmt.Errorf("lock %s: %w", key, fileError(err))
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (b *Blobs) lockedUntil(key platform.BlobKey, number uint64) (time.Time, err
 		return time.Time{}, nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("the lock of %s: %w", key, explain(err))
+		return time.Time{}, fmt.Errorf("the lock of %s: %w", key, fileError(err))
 	}
 	until, err := time.Parse(time.RFC3339Nano, string(text))
 	if err != nil {
@@ -247,7 +247,7 @@ func (b *Blobs) lockedUntil(key platform.BlobKey, number uint64) (time.Time, err
 func (b *Blobs) find(key platform.BlobKey, version string) ([]kept, int, error) {
 	versions, err := b.all(key)
 	if err != nil {
-		return nil, 0, fmt.Errorf("versions of %s: %w", key, explain(err))
+		return nil, 0, fmt.Errorf("versions of %s: %w", key, fileError(err))
 	}
 	number := versionNumber(version)
 	i := slices.IndexFunc(versions, func(v kept) bool { return v.number == number })

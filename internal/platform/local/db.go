@@ -59,7 +59,10 @@ type DB struct {
 // see Lock. A file that a newer BuildIt has written is left untouched, and the
 // error says what to do.
 func OpenDB(dir string) (*DB, error) {
-	path := filepath.Join(dir, databaseFile)
+	path, err := filepath.Abs(filepath.Join(dir, databaseFile)) // a relative one is no file URI
+	if err != nil {
+		return nil, err
+	}
 	if err := checkVersion(path); err != nil {
 		return nil, err
 	}

@@ -108,6 +108,21 @@ func TestOpenDBRefusesStrangers(t *testing.T) {
 	}
 }
 
+// A folder may have any name, and may be given relative to where we are.
+func TestOpenDBAnyFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"plain", "with space", "50%", "%41", "a?b=c", "a#b", "ünï", "a&_pragma=user_version(7)"} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		openTestDB(t, dir)
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) == 0 || entries[0].Name() != databaseFile {
+			t.Errorf("%q holds %v (%v)", dir, entries, err)
+		}
+	}
+}
+
 // The file is its owner's alone.
 func TestOpenDBMode(t *testing.T) {
 	t.Parallel()

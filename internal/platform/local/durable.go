@@ -97,8 +97,8 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// explain says in a person's words what the file system says in its own.
-func explain(err error) error {
+// fileError says in a person's words what the file system says in its own.
+func fileError(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("the disk is full: make room and try again, nothing was half written: %w", err)

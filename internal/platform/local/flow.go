@@ -46,9 +46,7 @@ func NewFlow(ctx context.Context, db *DB, o engine.Options) (*engine.Flow, error
 	if o.IDs == nil {
 		o.IDs = system.IDs{}
 	}
-	if o.Store == nil {
-		o.Store = NewExecutions(db)
-	}
+	o.Store = NewExecutions(db)
 	return engine.New(ctx, o)
 }
 

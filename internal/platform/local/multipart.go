@@ -35,7 +35,7 @@ func (b *Blobs) Upload(_ context.Context, key platform.BlobKey) (string, error) 
 		err = writeFile(filepath.Join(dir, uploadKey), []byte(key.String()))
 	}
 	if err := errors.Join(err, syncPath(b.path("uploads"))); err != nil {
-		return "", fmt.Errorf("upload %s: %w", key, explain(err))
+		return "", fmt.Errorf("upload %s: %w", key, fileError(err))
 	}
 	return id, nil
 }
@@ -50,14 +50,14 @@ func (b *Blobs) SendPart(_ context.Context, key platform.BlobKey, id string, num
 	}
 	d, err := newDraft(b.path("tmp"), body)
 	if err != nil {
-		return platform.Part{}, fmt.Errorf("part %d of %s: %w", number, key, explain(err))
+		return platform.Part{}, fmt.Errorf("part %d of %s: %w", number, key, fileError(err))
 	}
 	err = b.placePart(d, id, number)
 	if errors.Is(err, os.ErrNotExist) {
 		err = errors.Join(platform.ErrGone, err) // aborted meanwhile
 	}
 	if err := errors.Join(err, d.discard()); err != nil {
-		return platform.Part{}, fmt.Errorf("part %d of %s: %w", number, key, explain(err))
+		return platform.Part{}, fmt.Errorf("part %d of %s: %w", number, key, fileError(err))
 	}
 	return platform.Part{Number: number, ETag: d.tag}, nil
 }
@@ -90,11 +90,11 @@ func (b *Blobs) Complete(ctx context.Context, key platform.BlobKey, id string, p
 	}
 	d, err := b.join(id, parts, tag)
 	if err != nil {
-		return "", fmt.Errorf("complete %s: %w", key, explain(err))
+		return "", fmt.Errorf("complete %s: %w", key, fileError(err))
 	}
 	err = b.placeNew(ctx, key, d)
 	if err := errors.Join(err, d.discard()); err != nil {
-		return b.completed(key, tag, fmt.Errorf("complete %s: %w", key, explain(err)))
+		return b.completed(key, tag, fmt.Errorf("complete %s: %w", key, fileError(err)))
 	}
 	return tag, b.Abort(ctx, key, id)
 }
@@ -148,7 +148,7 @@ func (b *Blobs) Abort(_ context.Context, key platform.BlobKey, id string) error 
 		err = nil
 	}
 	if err := errors.Join(err, os.RemoveAll(dir), syncPath(b.path("uploads"))); err != nil {
-		return fmt.Errorf("abort the upload of %s: %w", key, explain(err))
+		return fmt.Errorf("abort the upload of %s: %w", key, fileError(err))
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (b *Blobs) checkUpload(key platform.BlobKey, id string) error {
 	case errors.Is(err, os.ErrNotExist), err == nil && (string(path) != key.String() || filepath.Base(id) != id):
 		return fmt.Errorf("upload %q of %s: ended or aborted: %w", id, key, platform.ErrGone)
 	case err != nil:
-		return fmt.Errorf("upload %q of %s: %w", id, key, explain(err))
+		return fmt.Errorf("upload %q of %s: %w", id, key, fileError(err))
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -37,8 +36,7 @@ type Table struct {
 	clock platform.Clock
 	feed  feed
 
-	mu     sync.Mutex
-	tidied time.Time // when a write last removed what is over
+	tidied time.Time // when a write last removed what is over; the writer's alone
 }
 
 // NewTable returns the table of an open file.
@@ -105,6 +103,7 @@ func (t *Table) Write(ctx context.Context, action platform.Action) (platform.Ite
 	}
 	var next []platform.Item
 	err = t.write(ctx, func(tx *tx, now time.Time) error {
+		var err error
 		next, err = t.act(tx, []platform.Action{action}, now)
 		return err
 	})

@@ -19,8 +19,6 @@ const (
 
 // untidy says, once a minute, that the write at hand should tidy.
 func (t *Table) untidy(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if now.Sub(t.tidied) < tidyEvery {
 		return false
 	}

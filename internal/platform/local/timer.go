@@ -34,9 +34,9 @@ func NewTimers(queues *Queues) *Timers {
 }
 
 const (
-	timersPerWrite = 100       // timers that become messages in one transaction
-	maxTimerWait   = time.Hour // after which the clock is read again: it may have jumped
-	retryTimer     = time.Second
+	timersPerWrite = 100              // timers that become messages in one transaction
+	maxTimerWait   = 30 * time.Second // after which the clock is read again: it may have been set, or the machine have slept
+	retryTimer     = time.Second      // after which a transaction that found no lock is tried again
 )
 
 // Set implements platform.Timers.

@@ -76,3 +76,36 @@ func TestTimerCatchUp(t *testing.T) {
 		t.Errorf("%d messages too many, %v", len(messages), err)
 	}
 }
+
+// TestF28TimerAfterClockJump: a timer is at most a minute late though the machine's
+// clock was set, or the machine slept, and what waits does not know.
+func TestF28TimerAfterClockJump(t *testing.T) {
+	t.Parallel()
+	clock := platformtest.NewClock()
+	queues := local.NewQueues(openDB(t, t.TempDir()), clock)
+	timers := local.NewTimers(queues)
+	err := timers.Set(t.Context(), platform.Timer{Name: "tick", At: clock.Now().Add(8 * time.Hour), Queue: "due", Body: []byte("tick")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runTimers(t, timers)
+	clock.AwaitTimers(t, 1)
+	clock.Jump(9 * time.Hour)
+	clock.Advance(time.Minute)
+	received := make(chan error, 1)
+	go func() {
+		messages, err := queues.Receive(t.Context(), "due", 1, time.Hour, time.Hour)
+		if err == nil && len(messages) != 1 {
+			err = fmt.Errorf("%d messages", len(messages))
+		}
+		received <- err
+	}()
+	select {
+	case err := <-received:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the timer did not go off")
+	}
+}

@@ -36,8 +36,8 @@ func (p *Push) Open(id string, receive func(message []byte), closed func(code in
 
 // Send implements platform.Push.
 func (p *Push) Send(_ context.Context, id string, message []byte) error {
-	if len(message) > platform.MaxPush {
-		return fmt.Errorf("push %d bytes, at most %d: %w", len(message), platform.MaxPush, platform.ErrTooLarge)
+	if err := platform.CheckPush(message); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	c, ok := p.open[id]

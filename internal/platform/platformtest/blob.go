@@ -338,9 +338,9 @@ func versionTexts(t *testing.T, b platform.Blobs, key platform.BlobKey) (texts [
 
 func blobVersionDeleted(t *testing.T, b BlobStore) {
 	key := blobKey("gone")
-	tag := create(t, b, key, "one")
+	create(t, b, key, "one")
 	noError(t, b.Delete(t.Context(), key))
-	tag = create(t, b, key, "two")
+	tag := create(t, b, key, "two")
 	_, err := b.Replace(t.Context(), key, tag, content("three"))
 	noError(t, err)
 	remove := func(text string) {

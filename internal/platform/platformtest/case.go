@@ -111,3 +111,6 @@ func eventually(t *testing.T, what string, elapse func(time.Duration), step time
 		}
 	}
 }
+
+// noElapse is for what happens without time passing.
+func noElapse(time.Duration) {}

@@ -93,6 +93,17 @@ func (c *Clock) Advance(d time.Duration) {
 	}
 }
 
+// Jump sets the clock by d, forward or back, as a person or a time server does:
+// nothing falls due by it, and waits last as long as they would have.
+func (c *Clock) Jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	for _, t := range c.timers {
+		t.at = t.at.Add(d)
+	}
+}
+
 // AwaitTimers returns when n calls are waiting for the clock, at least.
 func (c *Clock) AwaitTimers(t testing.TB, n int) {
 	t.Helper()

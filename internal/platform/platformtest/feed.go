@@ -316,7 +316,9 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	counted(t, s, "a", 1)
 	<-running
 	none := func(context.Context, []platform.Change) (int, error) { return 0, nil }
-	wantError(t, s.Feed.Consume(t.Context(), "fanout", none), platform.ErrExists, "a second consumer of the name")
+	soon, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	wantError(t, s.Feed.Consume(soon, "fanout", none), platform.ErrExists, "a second consumer of the name")
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +328,7 @@ func feedOneConsumerAName(t *testing.T, s Store) {
 	wantNumbers(t, withoutDuplicates(numbers(again.changes(), "a"), 1), 2)
 }
 
-// A consumer that hangs holds up neither the others nor writers, and gets all of
+// F24: a consumer that hangs holds up neither the others nor writers, and gets all of
 // it in the end.
 func feedConsumerIsolation(t *testing.T, s Store) {
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -343,6 +345,8 @@ func feedConsumerIsolation(t *testing.T, s Store) {
 		late = append(late, numbers(changes, "a")...)
 		return len(changes), nil
 	})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free) // also when the case has failed meanwhile
 	failing := follow(t, s.Feed, "failing", func(context.Context, []platform.Change) (int, error) {
 		return 0, errors.New("its sink is down")
 	})
@@ -357,7 +361,7 @@ func feedConsumerIsolation(t *testing.T, s Store) {
 	}
 	wantNumbers(t, numbers(awaitChanges(t, quick, len(want)), "a"), want...)
 
-	close(release)
+	free()
 	await(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()

@@ -45,7 +45,7 @@ func sendText(t *testing.T, q platform.Queues, queue, body string) {
 // receive waits for n messages, on a clock that stands still.
 func receive(t *testing.T, q platform.Queues, queue string, n int) (messages []platform.Message) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d messages in %s", n, queue), func(time.Duration) {}, 0, func() bool {
+	eventually(t, fmt.Sprintf("%d messages in %s", n, queue), noElapse, 0, func() bool {
 		more, err := q.Receive(t.Context(), queue, 10, 0, visibility)
 		noError(t, err)
 		messages = append(messages, more...)

@@ -61,6 +61,7 @@ func Table(t *testing.T, open func(t *testing.T) Store) {
 		{"item-refused", itemRefused},
 		{"number-normalised", numberNormalised},
 		{"ttl-still-readable", ttlStillReadable},
+		{"ttl-removed-in-the-end", ttlRemovedInTheEnd},
 		{"key-bounds", keyBounds},
 		{"key-order-bytes", keyOrderBytes},
 		{"query-limit-filter-empty-page", queryLimitFilterEmptyPage},
@@ -173,8 +174,11 @@ func pages(t *testing.T, table platform.Table, q platform.Query) (names [][]stri
 			t.Fatalf("page %d: %v", len(names)+1, err)
 		}
 		names = append(names, rowNames(page.Rows))
-		if page.Cursor == "" {
+		switch page.Cursor {
+		case "":
 			return names
+		case q.Cursor:
+			t.Fatalf("page %d: the cursor stands still", len(names))
 		}
 		q.Cursor = page.Cursor
 	}

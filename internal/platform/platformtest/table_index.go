@@ -61,7 +61,7 @@ func indexEqualKeysPaging(t *testing.T, s Store) {
 	}
 }
 
-// An index may be behind: who acts on what it shows asks the row, by a condition.
+// F24: an index may be behind: who acts on what it shows asks the row, by a condition.
 // Here, a list of what was due is 30 seconds old, and nothing is done twice.
 func indexNotConsistent(t *testing.T, s Store) {
 	due := platform.Global("due", "0")

@@ -36,8 +36,10 @@ func keyBounds(t *testing.T, s Store) {
 		_, err = s.Table.GetMany(t.Context(), []platform.RowKey{stage("a"), key})
 		wantError(t, err, platform.ErrInvalid, "get many with %s", what)
 		for _, a := range []platform.Action{
-			platform.Put{Key: key, Item: item}, platform.Update{Key: key, Set: item},
-			platform.Delete{Key: key}, platform.Check{Key: key, If: platform.NoRow},
+			platform.Put{Key: key, Item: item},
+			platform.Update{Key: key, Set: item},
+			platform.Delete{Key: key},
+			platform.Check{Key: key, If: platform.NoRow},
 		} {
 			_, err = s.Table.Write(t.Context(), a)
 			wantError(t, err, platform.ErrInvalid, "%T with %s", a, what)

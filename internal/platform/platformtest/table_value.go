@@ -3,6 +3,7 @@ package platformtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func sized(key platform.RowKey, n int) platform.Item {
 	return item
 }
 
-// A row has at most 300 KB, by whatever way it comes to be.
+// F22: a row has at most 300 KB, by whatever way it comes to be.
 func item300KBGuard(t *testing.T, s Store) {
 	put(t, s.Table, stage("full"), sized(stage("full"), platform.MaxItem))
 	for _, size := range []int{platform.MaxItem + 1, 400 << 10, 1 << 20} {
@@ -152,6 +153,31 @@ func ttlStillReadable(t *testing.T, s Store) {
 	}
 	put(t, s.Table, stage("past"), row(now+3600))
 	wantRow(t, s.Table, stage("past"), row(now+3600))
+}
+
+// Days after its time an expired row is removed for good, as a change like any
+// other; one whose time has not come stays.
+func ttlRemovedInTheEnd(t *testing.T, s Store) {
+	if s.Advance == nil {
+		t.Skip("this home's clock cannot be moved")
+	}
+	now := time.Now().Unix()
+	expires := func(at int64) platform.Item { return platform.Item{platform.ExpiresAttribute: platform.Int(at)} }
+	put(t, s.Table, stage("over"), expires(now+60))
+	put(t, s.Table, stage("valid"), expires(now+30*24*3600))
+	r := follow(t, s.Feed, "fanout", nil)
+	awaitChanges(t, r, 2)
+	s.Advance(7 * 24 * time.Hour)
+	put(t, s.Table, stage("any"), platform.Item{}) // a home may tidy when it writes
+	got := awaitChanges(t, r, 4)
+	i := slices.IndexFunc(got, func(c platform.Change) bool { return c.Key == stage("over") && c.New == nil })
+	if i < 0 || !platform.SameRow(got[i].Old, expires(now+60)) {
+		t.Errorf("the removal is no change: %v", describeChanges(got))
+	}
+	if _, err := s.Table.Write(t.Context(), platform.Put{Key: stage("over"), Item: platform.Item{}, If: platform.NoRow}); err != nil {
+		t.Errorf("the removed row is still in the way: %v", err)
+	}
+	wantRow(t, s.Table, stage("valid"), expires(now+30*24*3600))
 }
 
 // conditionRow is what the conditions below are asked about.

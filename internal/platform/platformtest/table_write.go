@@ -343,8 +343,8 @@ func transactTokenMismatch(t *testing.T, s Store) {
 	wantNoRow(t, s.Table, stage("b"))
 }
 
-// The driver repeats a transaction that met another; one whose condition failed
-// it does not.
+// F20: the driver repeats a transaction that met another; one whose condition
+// failed it does not.
 func transactConflictRetried(t *testing.T, s Store) {
 	disturbed(t, s, platform.ErrConflict, func(ctx context.Context) error {
 		return s.Table.Transact(ctx, "", platform.Update{Key: stage("build"), Add: map[string]int64{"n": 1}})
@@ -357,7 +357,7 @@ func transactConflictRetried(t *testing.T, s Store) {
 	}
 }
 
-// Throttling is waited for: it ends in success, or at the caller's deadline in
+// F20: throttling is waited for: it ends in success, or at the caller's deadline in
 // ErrThrottled and with nothing written.
 func throttleBackoff(t *testing.T, s Store) {
 	disturbed(t, s, platform.ErrThrottled, func(ctx context.Context) error {
@@ -375,9 +375,13 @@ func disturbed(t *testing.T, s Store, err error, call func(context.Context) erro
 		t.Skip("nothing below this table can refuse a write")
 	}
 	calm := s.Disturb(t, err)
+	began := time.Now()
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	refused := call(short)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the caller had 50 ms, and was told after %s", took)
+	}
 	if !errors.Is(refused, platform.ErrThrottled) && !errors.Is(refused, platform.ErrConflict) {
 		t.Errorf("beyond the deadline: got %v, want ErrThrottled or ErrConflict", refused)
 	}
@@ -389,7 +393,7 @@ func disturbed(t *testing.T, s Store, err error, call func(context.Context) erro
 	}
 }
 
-// PutMany and GetMany take more than one call of the service does, and what it
+// F20: PutMany and GetMany take more than one call of the service does, and what it
 // leaves over is sent again.
 func batchSplitAndLeftovers(t *testing.T, s Store) {
 	rows := make([]platform.Row, 101)

@@ -77,7 +77,7 @@ func Tasks(t *testing.T, class string, open func(t *testing.T) TaskHome) {
 type specs func(token, ticket string) platform.TaskSpec
 
 // ended waits until a task has stopped.
-func ended(t *testing.T, h TaskHome, id string) platform.Task {
+func endedTask(t *testing.T, h TaskHome, id string) platform.Task {
 	t.Helper()
 	var task platform.Task
 	eventually(t, "task "+id+" ends", h.Elapse, time.Microsecond, func() bool {
@@ -124,7 +124,7 @@ func taskRunIdempotent(t *testing.T, h TaskHome, spec specs) {
 		return err == nil && len(text) > 0
 	})
 	noError(t, h.Stop(t.Context(), ids[0], time.Minute))
-	equal(t, "exit code", *ended(t, h, ids[0]).ExitCode, 5)
+	equal(t, "exit code", *endedTask(t, h, ids[0]).ExitCode, 5)
 	again, err := h.Run(t.Context(), spec("a", "wait "+file))
 	noError(t, err)
 	equal(t, "id after the end", again, ids[0])
@@ -143,7 +143,7 @@ func taskDescribeMissing(t *testing.T, h TaskHome, spec specs) {
 	task, err := h.Describe(t.Context(), id) // at once
 	noError(t, err)
 	equal(t, "id", task.ID, id)
-	ended(t, h, id)
+	endedTask(t, h, id)
 	h.Elapse(59 * time.Minute)
 	_, err = h.Describe(t.Context(), id)
 	noError(t, err)
@@ -156,7 +156,7 @@ func taskExitCodes(t *testing.T, h TaskHome, spec specs) {
 	for code, ticket := range map[int]string{0: "exit 0", 1: "exit 1", 7: "exit 7"} {
 		id, err := h.Run(t.Context(), spec(ticket, ticket))
 		noError(t, err)
-		task := ended(t, h, id)
+		task := endedTask(t, h, id)
 		if task.ExitCode == nil || *task.ExitCode != code || task.Reason != "exit" {
 			t.Errorf("%s: described as %+v", ticket, task)
 		}
@@ -175,7 +175,7 @@ func taskStopGrace(t *testing.T, h TaskHome, spec specs) {
 	}
 	noError(t, h.Stop(t.Context(), id, 100*time.Millisecond))
 	h.Elapse(200 * time.Millisecond)
-	task = ended(t, h, id)
+	task = endedTask(t, h, id)
 	if task.ExitCode == nil || *task.ExitCode != 137 || !strings.HasPrefix(task.Reason, "killed") {
 		t.Errorf("after its grace it is described as %+v", task)
 	}
@@ -186,10 +186,10 @@ func taskStopIdempotent(t *testing.T, h TaskHome, spec specs) {
 	for range 3 {
 		noError(t, h.Stop(t.Context(), id, time.Minute))
 	}
-	equal(t, "exit code", *ended(t, h, id).ExitCode, 5)
+	equal(t, "exit code", *endedTask(t, h, id).ExitCode, 5)
 	noError(t, h.Stop(t.Context(), id, time.Minute))
 	noError(t, h.Stop(t.Context(), "unknown", time.Minute))
-	equal(t, "exit code after another stop", *ended(t, h, id).ExitCode, 5)
+	equal(t, "exit code after another stop", *endedTask(t, h, id).ExitCode, 5)
 }
 
 func taskTokenLength(t *testing.T, h TaskHome, spec specs) {
@@ -209,5 +209,5 @@ func taskOutlivesTheCall(t *testing.T, h TaskHome, spec specs) {
 	noError(t, err)
 	equal(t, "status", task.Status, platform.TaskRunning)
 	noError(t, h.Stop(t.Context(), id, time.Minute))
-	ended(t, h, id)
+	endedTask(t, h, id)
 }

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/memory"
+	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/supervisor"
+)
+
+// script is a server whose answers a test script writes: the real Mux and streams,
+// with one repository, one run and its logs, as the API of the domains has them.
+type script struct {
+	http   *httptest.Server
+	tokens map[string]string // by role
+
+	mu      sync.Mutex
+	run     map[string]any
+	stages  []access.StageView
+	logs    map[string][]access.Segment // by log id
+	final   bool
+	changed chan struct{}
+	watched *sync.Cond // a log was asked for
+	asked   int
+	open    []net.Conn // WebSockets
+	blobs   map[string][]byte
+}
+
+const (
+	theRun    = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	theCommit = "0123456789abcdef0123456789abcdef01234567"
+)
+
+func newScript(t testing.TB) *script {
+	s := &script{
+		tokens: map[string]string{}, logs: map[string][]access.Segment{}, changed: make(chan struct{}), blobs: map[string][]byte{},
+		run: map[string]any{
+			"id": theRun, "number": 7, "pipeline": "shop", "repository": "r1", "commit": theCommit, "branch": "main",
+			"message": "Sell \x1b[31mtea\nand more", "status": "running", "event": "push", "stage_count": 2,
+		},
+		stages: []access.StageView{{Key: "k1", Name: "test", Status: "running", Attempt: 1}, {Key: "k2", Name: "deploy", Status: "blocked"}},
+	}
+	s.watched = sync.NewCond(&s.mu)
+	clock, ids, table := memory.NewClock(), memory.NewIDs(), memory.NewTable(nil)
+	creds := access.NewCredentials(table, memory.NewKeys(), clock, ids)
+	log := slog.New(slog.DiscardHandler)
+	mux, err := access.New(access.Options{Table: table, Clock: clock, IDs: ids, Credentials: creds, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := &access.Streams{Credentials: creds, Clock: clock, Log: log, Logs: s, Runs: s}
+	if err := mux.Register(append(s.routes(), streams.Routes()...)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{access.Owner, access.Viewer} {
+		secret, _, err := creds.Issue(context.Background(), platform.System("default", "test"), access.Token{Name: role, Role: role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.tokens[role] = secret
+	}
+	s.serve(t, mux)
+	return s
+}
+
+func (s *script) serve(t testing.TB, mux http.Handler) {
+	top := http.NewServeMux()
+	top.Handle("/", mux)
+	top.HandleFunc("GET /blobs/{sha}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("our token went to the address of a grant")
+		}
+		if _, err := w.Write(s.blobs[r.PathValue("sha")]); err != nil {
+			t.Error(err)
+		}
+	})
+	s.http = httptest.NewUnstartedServer(top)
+	s.http.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateHijacked {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.open = append(s.open, conn)
+		}
+	}
+	s.http.Start()
+	t.Cleanup(s.http.Close)
+}
+
+func (s *script) routes() []access.Route {
+	route := func(pattern string, action access.Action, handle func(r *http.Request) (any, error)) access.Route {
+		resource := access.OfOrg()
+		return access.Route{
+			Pattern: strings.Replace(pattern, " /", " /api/v1/orgs/{org}/", 1), Action: action, Resource: resource, Summary: "x",
+			Handle: func(r *http.Request, _ access.Caller) (any, error) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return handle(r)
+			},
+		}
+	}
+	repository := map[string]any{"id": "r1", "name": "shop", "url": "https://git.example.com/acme/shop.git", "provider": "git", "default_branch": "main"}
+	found := scanned{Commit: theCommit, Findings: []finding{{"pipeline", ".buildit.kdl", "is a pipeline file"}}}
+	list := func(items ...any) func(*http.Request) (any, error) {
+		return func(*http.Request) (any, error) { return access.NewPage(items, ""), nil }
+	}
+	return []access.Route{
+		route("GET /repositories", access.RepositoryRead, list(repository)),
+		route("POST /repositories", access.RepositoryConnect, func(r *http.Request) (any, error) {
+			in, err := access.Decode[struct {
+				URL          string `json:"url"`
+				Name         string `json:"name"`
+				Provider     string `json:"provider"`
+				RunPipelines bool   `json:"run_pipelines"`
+			}](r)
+			return map[string]any{
+				"repository": map[string]any{"id": "r2", "name": in.Name, "url": in.URL, "run_pipelines": in.RunPipelines},
+				"webhook":    map[string]any{"path": "/webhooks/" + in.Provider + "/r2", "secret": "s3cr3t"},
+				"scan":       found,
+			}, err
+		}),
+		route("GET /repositories/{repository}", access.RepositoryRead, func(r *http.Request) (any, error) {
+			if name := r.PathValue("repository"); name != "shop" && name != "r1" {
+				return nil, problem.New(problem.NotFound, "There is no repository %q.", name)
+			}
+			return repository, nil
+		}),
+		route("POST /repositories/{repository}/confirm", access.RepositoryConnect, func(r *http.Request) (any, error) {
+			in, err := access.Decode[map[string]bool](r)
+			return map[string]any{"name": "shop", "run_pipelines": in["run_pipelines"]}, err
+		}),
+		route("POST /repositories/{repository}/scan", access.RepositoryScan, func(*http.Request) (any, error) { return found, nil }),
+		route("POST /repositories/{repository}/sync", access.RepositoryScan, func(*http.Request) (any, error) {
+			return map[string]any{"refs": 1, "runs": []string{theRun}}, nil
+		}),
+		route("GET /runs", access.RunRead, s.listRuns),
+		route("POST /runs", access.PipelineRun, s.startRun),
+		route("GET /runs/{run}", access.RunRead, s.showRun),
+		route("POST /runs/{run}/cancel", access.RunCancel, s.cancelRun),
+		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
+		route("GET /runs/{run}/artifacts", access.ArtifactRead, func(*http.Request) (any, error) {
+			return access.NewPage([]any{s.artifact().Artifact}, ""), nil
+		}),
+		route("GET /runs/{run}/artifacts/{name}", access.ArtifactDownload, func(*http.Request) (any, error) { return s.artifact(), nil }),
+	}
+}
+
+// listRuns has the run on its second page.
+func (s *script) listRuns(r *http.Request) (any, error) {
+	if r.URL.Query().Get("cursor") == "" {
+		return access.NewPage([]any{map[string]any{"id": "b" + theRun[1:], "number": 8, "status": "queued", "file": ".buildit.kdl", "commit": "ff"}}, "2"), nil
+	}
+	return access.NewPage([]any{s.run}, ""), nil
+}
+
+func (s *script) startRun(r *http.Request) (any, error) {
+	in, err := access.Decode[startRequest](r)
+	if err == nil && in.Branch == "none" {
+		err = problem.New(problem.Invalid, "There is no branch %q.", in.Branch).InField("branch")
+	}
+	return s.run, err
+}
+
+func (s *script) showRun(r *http.Request) (any, error) {
+	if r.PathValue("run") != theRun {
+		return nil, problem.New(problem.NotFound, "There is no run %s.", r.PathValue("run"))
+	}
+	s.run["stages"] = s.stages
+	return s.run, nil
+}
+
+func (s *script) cancelRun(*http.Request) (any, error) {
+	if s.final {
+		return nil, problem.New(problem.Conflict, "The run is %s; nothing is left to cancel.", s.run["status"])
+	}
+	return map[string]any{"id": theRun, "status": "canceling"}, nil
+}
+
+func (s *script) storedLog(r *http.Request) (any, error) {
+	var text bytes.Buffer
+	for _, segment := range s.logs[theRun+"/"+r.PathValue("stage")+"/1"] {
+		text.Write(segment.Text)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "log", time.Time{}, bytes.NewReader(text.Bytes()))
+	}), nil
+}
+
+// artifact is what the run has left: a program and a link to it.
+func (s *script) artifact() download {
+	text := []byte("#!/bin/sh\necho tea\n")
+	sum := sha256.Sum256(text)
+	digest := hex.EncodeToString(sum[:])
+	manifest := &supervisor.Manifest{V: 1, Files: []supervisor.File{
+		{Path: "bin/shop", X: true, Size: int64(len(text)), SHA256: digest}, {Path: "latest", Link: "bin/shop"},
+	}}
+	if s.blobs[digest] == nil {
+		s.blobs[digest] = text
+	}
+	object, form, err := manifest.Encode("shop")
+	if err != nil {
+		panic(err)
+	}
+	return download{
+		Artifact: artifact{Name: "shop", Stage: "test", StageKey: "k1", Digest: object.SHA256, Files: 2, Bytes: int64(len(text))},
+		Manifest: json.RawMessage(form),
+		Blobs:    map[string]platform.SignedRequest{digest: {Method: "GET", URL: "/blobs/" + digest}},
+	}
+}
+
+// Segments and Run make the script the source of the streams.
+func (s *script) Segments(_ context.Context, _ access.Caller, log string, from access.From) (access.LogView, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	s.watched.Broadcast()
+	segments := s.logs[log]
+	view := access.LogView{Segments: segments[min(from.Segment, len(segments)):], Next: len(segments), Changed: s.changed}
+	for _, stage := range s.stages {
+		if log == fmt.Sprintf("%s/%s/%d", theRun, stage.Key, stage.Attempt) && isFinal(stage.Status) {
+			view.Ended, view.Status = true, stage.Status
+		}
+	}
+	return view, nil
+}
+
+func (s *script) Run(_ context.Context, _ access.Caller, run string) (access.RunView, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if run != theRun {
+		return access.RunView{}, problem.New(problem.NotFound, "There is no run %s.", run)
+	}
+	status, _ := s.run["status"].(string)
+	return access.RunView{Status: status, Final: s.final, Stages: slices.Clone(s.stages), Changed: s.changed}, nil
+}
+
+// change does f and wakes who waits.
+func (s *script) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// say makes a stage print a segment.
+func (s *script) say(key, text string) {
+	s.change(func() {
+		log := theRun + "/" + key + "/1"
+		next := access.Segment{N: len(s.logs[log]), Line: 1, Text: []byte(text)}
+		if next.N > 0 {
+			last := s.logs[log][next.N-1]
+			next.Line, next.Offset = last.Line+int64(strings.Count(string(last.Text), "\n")), last.Offset+int64(len(last.Text))
+		}
+		s.logs[log] = append(s.logs[log], next)
+	})
+}
+
+// set gives a stage a status.
+func (s *script) set(key, status string) {
+	s.change(func() {
+		for i := range s.stages {
+			if s.stages[i].Key == key {
+				s.stages[i].Status, s.stages[i].Attempt = status, 1
+			}
+		}
+	})
+}
+
+// end ends the run.
+func (s *script) end(status string) {
+	s.change(func() { s.run["status"], s.final = status, true })
+}
+
+// cut breaks every open stream, when a log was asked for n times.
+func (s *script) cut(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.asked < n {
+		s.watched.Wait()
+	}
+	for _, conn := range s.open {
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			panic(err)
+		}
+	}
+	s.open = nil
+}

@@ -1,0 +1,115 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/repository/git"
+)
+
+// StartRequest asks for a run by hand.
+type StartRequest struct {
+	Repository string            `json:"repository"`       // id or name
+	Branch     string            `json:"branch,omitempty"` // the default branch if empty
+	File       string            `json:"file,omitempty"`   // .buildit.kdl if empty
+	Params     map[string]string `json:"params,omitempty"`
+}
+
+// Started is a run that was asked for by hand.
+type Started struct {
+	ID         string `json:"id"` // of the run
+	Repository string `json:"repository"`
+	Event      string `json:"event"` // manual
+	File       string `json:"file"`
+	Branch     string `json:"branch"`
+	Commit     string `json:"commit"`
+}
+
+// defaultFile is the pipeline that is meant where none is named.
+const defaultFile = ".buildit.kdl"
+
+// StartManually makes a run of one pipeline file at the head of a branch. request
+// names what was asked: asking again under it finds the same run, if the branch
+// has not moved.
+func (s *Service) StartManually(ctx context.Context, org platform.Org, in StartRequest, request, actor string) (started Started, err error) {
+	if in.Repository == "" {
+		return Started{}, problem.New(problem.Invalid, "Name a repository by its id or its name.").InField("repository")
+	}
+	r, err := s.Get(ctx, org, in.Repository)
+	if err != nil {
+		return Started{}, err
+	}
+	remote, err := s.ask(ctx, org, r)
+	if err != nil {
+		return Started{}, err
+	}
+	defer func() { err = errors.Join(err, remote.Close()) }()
+	if in.Branch == "" {
+		in.Branch = remote.DefaultBranch()
+	}
+	ref, err := git.ParseRef(git.Heads + in.Branch)
+	if err != nil {
+		return Started{}, problem.New(problem.Invalid, "%q is no branch name.", in.Branch).InField("branch")
+	}
+	head := remote.Head(ref)
+	if head == "" {
+		return Started{}, problem.New(problem.Invalid, "%s has no branch %s.", r.Name, in.Branch).InField("branch")
+	}
+	if in.File == "" {
+		in.File = defaultFile
+	}
+	run, err := s.startAt(ctx, org, r, remote, ref, head, in, request, actor)
+	return Started{run, r.Name, "manual", in.File, in.Branch, string(head)}, err
+}
+
+func (s *Service) startAt(ctx context.Context, org platform.Org, r Repository, remote *git.Remote, ref git.Ref, head git.CommitSHA, in StartRequest, request, actor string) (run string, err error) {
+	clone, err := remote.Fetch(ctx, git.Want{Commit: head, Branch: ref.Branch(), Depth: s.options.Depth})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, clone.Close()) }()
+	info, err := clone.Commit(head)
+	if err != nil {
+		return "", err
+	}
+	src, err := s.source(ctx, org, r, clone, head)
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(src.pipelines, in.File) {
+		return "", problem.New(problem.Invalid, "Commit %s of %s has no pipeline file %s; %s.",
+			head.Short(), r.Name, in.File, filesThatAre(src.pipelines)).InField("file")
+	}
+	owner, name := splitName(r.URL.FullName())
+	return s.runs.Start(ctx, org, pipeline.Trigger{
+		Repository: r.ID, File: in.File, Event: "manual", Subject: request, Commit: string(head), Attempt: 1,
+		Trust: "trusted", Actor: actor, RepoName: name, RepoOwner: owner, RepoURL: string(r.URL), DefaultBranch: r.DefaultBranch,
+		Ref: string(ref), Branch: in.Branch, Head: string(head),
+		Message: info.Message, Author: info.Author, CommitTime: info.When, Params: in.Params,
+		Why:    "started by hand",
+		Source: src.parts, SourceSHA256: src.sha256, SourceSize: src.size, Config: src.config,
+	})
+}
+
+func filesThatAre(files []string) string {
+	if len(files) == 0 {
+		return "it has none at all"
+	}
+	return fmt.Sprintf("it has %s", strings.Join(files[:min(len(files), 10)], ", "))
+}
+
+func (s *Service) postRun(r *http.Request, caller access.Caller) (any, error) {
+	in, err := access.Decode[StartRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.StartManually(r.Context(), caller.Org, in, access.OperationID(r.Context()), caller.Name)
+}

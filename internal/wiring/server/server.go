@@ -1,0 +1,155 @@
+// Package server assembles everything of BuildIt behind one handler, for the home
+// of one machine: the API, its streams, and the work that goes on without a call.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/access/openapi"
+	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/platform/presign"
+	"github.com/buildit-dev/buildit/internal/repository"
+)
+
+// Options are what the home does not know.
+type Options struct {
+	Version string
+	Data    string       // the data folder, for the owner's token
+	Origins []string     // of our own pages, where a proxy changes the host
+	Blobs   http.Handler // serves the URLs that the home's blobs sign
+	Log     *slog.Logger
+	// Local lets repositories be connected by file URLs and by addresses of this
+	// machine: for the owner of a home that only this machine reaches.
+	Local bool
+}
+
+// Server is the platform, ready to answer and to work.
+type Server struct {
+	Handler http.Handler
+	API     *access.Mux // its routes are the authorization matrix
+	// Functions are what the state machines call, by name; the home gets them
+	// before it runs.
+	Functions map[string]platform.Function
+
+	work []func(context.Context) error
+}
+
+// New makes the server of a home. An error is a mistake of ours in a route, or a
+// token file that must not be trusted.
+func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
+	credentials := access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs)
+	if err := access.Bootstrap(ctx, credentials, o.Data); err != nil {
+		return nil, err
+	}
+	mux, err := access.New(access.Options{
+		Table: home.Table, Clock: home.Clock, IDs: home.IDs, Log: o.Log, Credentials: credentials,
+		Origins: o.Origins, Describe: openapi.New(o.Version),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{API: mux, Functions: map[string]platform.Function{}}
+	runs, err := s.addPipeline(home, credentials, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addRepositories(home, runs, o); err != nil {
+		return nil, err
+	}
+	top := http.NewServeMux()
+	top.Handle("/", mux)
+	top.Handle(presign.Path, o.Blobs)
+	s.Handler = top
+	return s, nil
+}
+
+// addPipeline adds runs: their routes, their state machines' function, the protocol
+// of their supervisors, and the streams that follow them.
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
+	logs := pipeline.NewLogStore(home.Blobs)
+	follower := pipeline.NewFollower(logs)
+	runs := pipeline.New(home, pipeline.Parts{
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+	})
+	follower.Bind(runs)
+	s.Functions["pipeline"] = runs.Function
+	s.work = append(
+		s.work,
+		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
+	)
+	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
+	streams := &access.Streams{
+		Credentials: credentials, Clock: home.Clock, Log: o.Log, Origins: hosts(o.Origins), Logs: follower, Runs: follower,
+	}
+	return runs, errors.Join(
+		s.API.Register(runs.Routes()...),
+		s.API.Register(runner.Routes()...),
+		s.API.Register(streams.Routes()...),
+	)
+}
+
+// deliveriesAtOnce is how many deliveries are worked on at the same time.
+const deliveriesAtOnce = 4
+
+// addRepositories adds repositories: their routes, the consumers of deliveries and
+// the reconciler.
+func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
+	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, Log: o.Log})
+	deliveries := platform.Consumer{
+		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
+		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
+	}
+	s.work = append(
+		s.work,
+		func(ctx context.Context) error {
+			return home.Feed.Consume(ctx, "deliveries", repositories.HandleChanges)
+		},
+		func(ctx context.Context) error { deliveries.Run(ctx); return nil },
+		every(home.Clock, o.Log, "reconcile", repositories.ReconcileDue),
+	)
+	return s.API.Register(repositories.Routes()...)
+}
+
+// starter is package pipeline as repository sees it.
+type starter struct{ *pipeline.Service }
+
+func (s starter) Start(ctx context.Context, org platform.Org, t pipeline.Trigger) (string, error) {
+	run, err := s.Service.Start(ctx, org, t)
+	return string(run.ID), err
+}
+
+// hosts are the hosts of origins, as a WebSocket's Origin is compared.
+func hosts(origins []string) []string {
+	var names []string
+	for _, origin := range origins {
+		if at, err := url.Parse(origin); err == nil {
+			names = append(names, at.Host)
+		}
+	}
+	return names
+}
+
+// Run works until ctx ends, and returns nil then. If a part fails, all end.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	errs := make([]error, len(s.work))
+	for i, part := range s.work {
+		running.Go(func() {
+			if errs[i] = part(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	<-ctx.Done()
+	running.Wait()
+	return errors.Join(errs...)
+}
