@@ -57,14 +57,22 @@ func (s *Service) Attempt(ctx context.Context, org platform.Org, run RunID, key 
 // Hello makes the stage running and answers its job. A second hello of the same
 // process gets the same answer; another process is too late.
 func (a *Attempt) Hello(ctx context.Context, hello supervisor.Hello) (supervisor.Job, error) {
+	ctx = platform.Relaxed(ctx) // a power cut that loses it takes the supervisor too
 	for {
 		st, err := a.s.stage(ctx, a.r, a.key)
 		if err != nil {
 			return supervisor.Job{}, err
 		}
 		switch {
-		case st.Attempt != a.attempt, st.Status.Final(), st.Status == StageReported, st.Status == StageCanceling:
+		case st.Attempt != a.attempt, st.Status.Final(), st.Status == StageReported:
 			return supervisor.Job{}, supervisor.ErrSettled
+		case st.Status == StageCanceling: // canceled before it began: there is nothing to stop, and nobody else to say so
+			never := supervisor.Result{V: 1, Reason: "canceled", Detail: st.cause, Command: -1}
+			err := a.s.finish(ctx, a.r, a.key, a.attempt, never)
+			if errors.Is(err, supervisor.ErrSettled) {
+				err = nil
+			}
+			return supervisor.Job{}, errors.Join(supervisor.ErrSettled, err)
 		case st.Status == StageRunning, st.Status == StageFinishing:
 			return a.repeatedHello(ctx, hello)
 		}

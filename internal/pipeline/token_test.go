@@ -117,6 +117,23 @@ func TestCancelWhileQueued(t *testing.T) {
 	expect(t, w.end(run), pipeline.Canceled, "a canceled")
 }
 
+// TestCancelBeforeHello cancels a stage whose task exists and whose supervisor has
+// not said a word: its hello ends it.
+func TestCancelBeforeHello(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hold(&held{}))
+	run := w.begin(oneStage)
+	w.await("a starting")
+	if _, err := w.service.Cancel(t.Context(), w.org, run.ID, "user", ""); err != nil {
+		t.Fatal(err)
+	}
+	w.await("a canceling")
+	if _, err := w.attempt(run).Hello(t.Context(), supervisor.Hello{BootID: "one"}); !errors.Is(err, supervisor.ErrSettled) {
+		t.Errorf("hello answers %v", err)
+	}
+	expect(t, w.end(run), pipeline.Canceled, "a canceled")
+}
+
 // slowStart holds the call that asks for a task.
 type slowStart struct {
 	platform.Tasks
