@@ -127,10 +127,10 @@ func (s *script) routes() []access.Route {
 				URL          string `json:"url"`
 				Name         string `json:"name"`
 				Provider     string `json:"provider"`
-				RunPipelines bool   `json:"run_pipelines"`
+				RunPipelines *bool  `json:"run_pipelines"`
 			}](r)
 			return map[string]any{
-				"repository": map[string]any{"id": "r2", "name": in.Name, "url": in.URL, "run_pipelines": in.RunPipelines},
+				"repository": map[string]any{"id": "r2", "name": in.Name, "url": in.URL, "run_pipelines": in.RunPipelines == nil || *in.RunPipelines},
 				"webhook":    map[string]any{"path": "/webhooks/" + in.Provider + "/r2", "secret": "s3cr3t"},
 				"scan":       found,
 			}, err

@@ -12,12 +12,12 @@ import (
 func init() {
 	register(verb{
 		name: "repo", summary: "connect repositories, and look at those that are",
-		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--run-pipelines] | confirm REPO [--off] |\n" +
+		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--no-run] | confirm REPO [--off] |\n" +
 			"         list | show REPO | scan REPO [--commit COMMIT] | sync REPO | disconnect REPO [--json]",
-		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop --run-pipelines",
+		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop --no-run",
 		flags: append([]string{
 			"connect", "confirm", "list", "show", "scan", "sync", "disconnect",
-			"--name", "--provider", "--run-pipelines", "--off", "--commit",
+			"--name", "--provider", "--no-run", "--off", "--commit",
 		}, apiFlags...),
 		run: repo,
 	})
@@ -96,7 +96,7 @@ func repoConnect(o *options) func(context.Context, *call) error {
 	}
 	text("name", "name")
 	text("provider", "provider")
-	o.flags.BoolFunc("run-pipelines", "", func(string) error { in["run_pipelines"] = true; return nil })
+	o.flags.BoolFunc("no-run", "", func(string) error { in["run_pipelines"] = false; return nil })
 	return func(ctx context.Context, c *call) error {
 		in["url"] = c.words[0]
 		var answer raw[connected]
@@ -121,7 +121,10 @@ func (c *call) printConnected(got connected) error {
 			"  address  %s\n  secret   %s\nWithout it BuildIt looks at the repository from time to time.",
 			c.server+got.Webhook.Path, got.Webhook.Secret)
 	}
-	if err == nil && !r.RunPipelines {
+	switch {
+	case err == nil && r.RunPipelines:
+		err = c.say("\nPushes run its pipelines from now on.")
+	case err == nil:
 		err = c.say("\nPushes run nothing yet. To have them run the pipelines: buildit repo confirm %s", r.Name)
 	}
 	return err

@@ -13,7 +13,7 @@ func (s *Service) Routes() []access.Route {
 	return []access.Route{
 		{
 			Pattern: "POST /api/v1/orgs/{org}/repositories", Action: access.RepositoryConnect, Resource: access.OfOrg(),
-			Summary: "Connect a repository and see what it holds", In: ConnectRequest{}, Out: Connected{},
+			Summary: "Connect a repository and see what it holds", In: connectBody{}, Out: Connected{},
 			Status: http.StatusCreated, Secret: true, Handle: s.postRepository,
 		},
 		{
@@ -70,6 +70,14 @@ func (s *Service) Routes() []access.Route {
 // deliveries from few of them.
 var deliveryRate = access.Rate{PerSecond: 500, Burst: 5000}
 
+// connectBody is a ConnectRequest as it travels. Whoever connects a repository
+// wants its pushes to run, so that is meant where nothing is said; stacks and
+// applications are proposed and wait for a confirmation of their own.
+type connectBody struct {
+	ConnectRequest
+	RunPipelines *bool `json:"run_pipelines,omitempty"`
+}
+
 // ConfirmRequest says whether pushes run pipelines.
 type ConfirmRequest struct {
 	RunPipelines bool `json:"run_pipelines"`
@@ -86,11 +94,12 @@ type RotateRequest struct {
 }
 
 func (s *Service) postRepository(r *http.Request, caller access.Caller) (any, error) {
-	in, err := access.Decode[ConnectRequest](r)
+	in, err := access.Decode[connectBody](r)
 	if err != nil {
 		return nil, err
 	}
-	return s.Connect(r.Context(), caller.Org, in)
+	in.ConnectRequest.RunPipelines = in.RunPipelines == nil || *in.RunPipelines
+	return s.Connect(r.Context(), caller.Org, in.ConnectRequest)
 }
 
 func (s *Service) getRepositories(r *http.Request, caller access.Caller) (any, error) {
