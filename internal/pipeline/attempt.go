@@ -51,7 +51,7 @@ func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
 	if err != nil {
 		return fmt.Errorf("run the task of %s: %w", id, err)
 	}
-	return s.taskStarted(ctx, r, st, in.Attempt, task)
+	return s.taskStarted(platform.Relaxed(ctx), r, st, in.Attempt, task)
 }
 
 func (s *Service) ticket(ctx context.Context, r ref, in call) (string, error) {

@@ -57,14 +57,22 @@ func (s *Service) Attempt(ctx context.Context, org platform.Org, run RunID, key 
 // Hello makes the stage running and answers its job. A second hello of the same
 // process gets the same answer; another process is too late.
 func (a *Attempt) Hello(ctx context.Context, hello supervisor.Hello) (supervisor.Job, error) {
+	ctx = platform.Relaxed(ctx) // a power cut that loses it takes the supervisor too
 	for {
 		st, err := a.s.stage(ctx, a.r, a.key)
 		if err != nil {
 			return supervisor.Job{}, err
 		}
 		switch {
-		case st.Attempt != a.attempt, st.Status.Final(), st.Status == StageReported, st.Status == StageCanceling:
+		case st.Attempt != a.attempt, st.Status.Final(), st.Status == StageReported:
 			return supervisor.Job{}, supervisor.ErrSettled
+		case st.Status == StageCanceling: // canceled before it began: there is nothing to stop, and nobody else to say so
+			never := supervisor.Result{V: 1, Reason: "canceled", Detail: st.cause, Command: -1}
+			err := a.s.finish(ctx, a.r, a.key, a.attempt, never)
+			if errors.Is(err, supervisor.ErrSettled) {
+				err = nil
+			}
+			return supervisor.Job{}, errors.Join(supervisor.ErrSettled, err)
 		case st.Status == StageRunning, st.Status == StageFinishing:
 			return a.repeatedHello(ctx, hello)
 		}
@@ -105,8 +113,8 @@ func (a *Attempt) job(ctx context.Context) (supervisor.Job, error) {
 	return a.r.graph.job(a.r.org.ID(), node, a.attempt, above)
 }
 
-// Secrets brings the values of what the stage names. One that is missing is
-// platform.ErrNotFound; an untrusted run gets none.
+// Secrets brings the values of what the stage names; those that are missing are
+// left out. An untrusted run gets none.
 func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	node, err := a.r.graph.node(a.key)
 	if err != nil {
@@ -122,10 +130,15 @@ func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	values := make(map[string]string, len(names))
 	for _, secret := range names {
 		if a.s.Secrets == nil {
-			return nil, fmt.Errorf("secret %q: %w", secret.Name, platform.ErrNotFound)
+			continue
 		}
-		if values[secret.Name], err = a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name); err != nil {
+		value, err := a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name)
+		switch {
+		case errors.Is(err, platform.ErrNotFound): // the supervisor says which one is missing
+		case err != nil:
 			return nil, fmt.Errorf("secret %q: %w", secret.Name, err)
+		default:
+			values[secret.Name] = value
 		}
 	}
 	return values, nil

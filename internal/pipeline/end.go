@@ -103,8 +103,14 @@ func (s *Service) awaitEnd(ctx context.Context, r ref, token string) error {
 // stages that nobody could end are errored first.
 func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 	run, err := s.run(ctx, r.org, r.run)
-	if err != nil || run.Status.Final() {
+	if err != nil {
 		return err
+	}
+	if run.Status.Final() { // a call before this one was cut off; its observer may not know
+		if s.Observe != nil {
+			s.Observe.RunChanged(run)
+		}
+		return nil
 	}
 	rows, err := s.rows(ctx, r.org, r.run, "stage")
 	if err != nil {

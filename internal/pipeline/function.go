@@ -59,6 +59,9 @@ func (s *Service) Function(ctx context.Context, payload json.RawMessage) (json.R
 	if err != nil {
 		return nil, err
 	}
+	if in.Op != "start-attempt" { // the one op that an effect follows
+		ctx = platform.Relaxed(ctx)
+	}
 	out, err := s.dispatch(ctx, r, in)
 	if err != nil || out == nil {
 		return json.RawMessage("{}"), err

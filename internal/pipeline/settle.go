@@ -219,6 +219,11 @@ func (s *Service) ready(r ref, node int, above upstream) (StageStatus, change) {
 	if len(spec.Run) == 0 {
 		return StageSucceeded, change{why: "it has no commands", follow: []string{boxSettle}}
 	}
+	if len(spec.Secrets) > 0 && r.graph.Trigger.Trust != "trusted" {
+		return StageErrored, change{
+			reason: "secret-untrusted", why: "an untrusted run gets no secrets; keep the stage out of it with `when`", follow: []string{boxSettle},
+		}
+	}
 	if _, err := r.graph.job(r.org.ID(), node, 1, above); err != nil {
 		return StageErrored, change{reason: "unresolved", why: err.Error(), follow: []string{boxSettle}}
 	}

@@ -130,8 +130,12 @@ type watcher struct {
 
 func (w *watcher) RunChanged(run pipeline.Run) {
 	w.Show.RunChanged(run)
-	if run.Status.Final() {
-		w.final <- run
+	if !run.Status.Final() {
+		return
+	}
+	select {
+	case w.final <- run:
+	default: // it is known
 	}
 }
 
