@@ -83,6 +83,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	s.work = append(
 		s.work,
 		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
+		every(home.Clock, o.Log, "sweep", runs.Sweep),
 	)
 	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
 	streams := &access.Streams{
