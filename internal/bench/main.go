@@ -41,6 +41,7 @@ type bench struct {
 var figures = []figure{
 	{"run", localRaces},
 	{"table", goBenchmarks},
+	{"server", serverFigures},
 }
 
 func main() {
