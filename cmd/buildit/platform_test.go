@@ -234,7 +234,7 @@ func (s *script) Segments(_ context.Context, _ access.Caller, log string, from a
 	s.asked++
 	s.watched.Broadcast()
 	segments := s.logs[log]
-	view := access.LogView{Segments: segments[min(from.Segment, len(segments)):], Next: len(segments), Changed: s.changed}
+	view := access.LogView{Segments: segments[min(from.Segment, len(segments)):], Next: access.From{Segment: len(segments)}, Changed: s.changed}
 	for _, stage := range s.stages {
 		if log == fmt.Sprintf("%s/%s/%d", theRun, stage.Key, stage.Attempt) && isFinal(stage.Status) {
 			view.Ended, view.Status = true, stage.Status

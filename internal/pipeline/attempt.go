@@ -267,7 +267,7 @@ func (s *Service) reported(ctx context.Context, r ref, st Stage, result supervis
 	}
 	actions := []platform.Action{platform.Update{
 		Key: attemptRow(r.org, r.run, st.Key, st.Attempt),
-		Set: platform.Item{"result": platform.Bytes(body)}, If: platform.RowIs,
+		Set: s.logDue(platform.Item{"result": platform.Bytes(body)}, r.run, sealAfter), If: platform.RowIs,
 	}}
 	return s.move(ctx, r, st, StageReported, change{reason: result.Reason, why: result.Detail, with: actions, follow: follow})
 }

@@ -146,8 +146,13 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 
 // abandon errors a stage whose task nobody could end.
 func (s *Service) abandon(ctx context.Context, r ref, st Stage) error {
-	to := StageErrored
-	_, _, err := s.move(ctx, r, st, to, change{reason: "heartbeat-lost", why: "its task could not be ended"})
+	c := change{reason: "heartbeat-lost", why: "its task could not be ended"}
+	if st.Attempt > 0 { // it may have printed something
+		c.with = []platform.Action{platform.Update{
+			Key: attemptRow(r.org, r.run, st.Key, st.Attempt), Set: s.logDue(platform.Item{}, r.run, sealAfter), If: platform.RowIs,
+		}}
+	}
+	_, _, err := s.move(ctx, r, st, StageErrored, c)
 	if lost(err) {
 		return fmt.Errorf("stage %s has just moved on: %w", st.Name, platform.ErrConflict)
 	}
