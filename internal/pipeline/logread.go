@@ -178,8 +178,8 @@ func (s *LogStore) Index(ctx context.Context, log LogName) (*logs.Index, error) 
 func (s *LogStore) chunk(ctx context.Context, log LogName, n int, timed bool) (packed, times []byte, err error) {
 	packed, err = s.read(ctx, log.chunk(n))
 	if errors.Is(err, platform.ErrNotFound) {
-		return nil, nil, &problem.Error{Kind: problem.Expired, Err: err, Detail: fmt.Sprintf(
-			"This log was deleted: logs are kept for %d days, those of untrusted runs for %d.", keptDays, keptDaysUntrusted)}
+		return nil, nil, problem.New(problem.Expired, // and not the cause, which says that nothing more is there
+			"This log was deleted: logs are kept for %d days, those of untrusted runs for %d.", keptDays, keptDaysUntrusted)
 	}
 	if err != nil || !timed {
 		return packed, nil, err
