@@ -70,6 +70,7 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close(), home.Close())
 	}
 	home.SetFunctions(platform.Functions)
+	home.OnTaskEnded(platform.TaskEnded)
 	if err := greet(stdout, o, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close(), home.Close())
 	}

@@ -37,6 +37,8 @@ type Server struct {
 	// Functions are what the state machines call, by name; the home gets them
 	// before it runs.
 	Functions map[string]platform.Function
+	// TaskEnded is told the job of a task whose supervisor died without a word.
+	TaskEnded func(ctx context.Context, job string) error
 
 	work []func(context.Context) error
 }
@@ -76,10 +78,10 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Since: home.Clock.Now(),
 	})
 	follower.Bind(runs)
-	s.Functions["pipeline"] = runs.Function
+	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
 	s.work = append(
 		s.work,
 		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
