@@ -63,7 +63,7 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
-		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
+		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
 		Local: o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Version string
 	Data    string       // the data folder, for the owner's token
+	TempDir string       // for what is fetched from remotes; the system's if empty
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
 	Log     *slog.Logger
@@ -104,7 +105,7 @@ const deliveriesAtOnce = 4
 // addRepositories adds repositories: their routes, the consumers of deliveries and
 // the reconciler.
 func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
-	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, Log: o.Log})
+	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, TempDir: o.TempDir, Log: o.Log})
 	deliveries := platform.Consumer{
 		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
 		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
