@@ -6,7 +6,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 export CGO_ENABLED ?= 0
 
-.PHONY: build up demo test bench fuzz race lint tools clean help
+.PHONY: build up demo test bench fuzz race lint torture tools clean help
 
 build: ## bin/buildit (the command line), bin/buildit-server (everything on one machine), bin/buildit-runner (first process of a task)
 	@mkdir -p bin
@@ -36,6 +36,10 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
+
+TORTURE ?= 2m
+torture: ## kill -9 of server and supervisors at random moments, and the simulation with many seeds, for TORTURE
+	BUILDIT_TORTURE=$(TORTURE) $(GO) test -count=1 -v -timeout 60m -run 'KillAfterEveryWrite|Simulation' ./cmd/buildit-server ./internal/pipeline
 
 lint: ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...

@@ -63,13 +63,14 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
-		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
+		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
 		Local: o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())
 	}
 	home.SetFunctions(platform.Functions)
+	home.OnTaskEnded(platform.TaskEnded)
 	if err := greet(stdout, o, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close(), home.Close())
 	}

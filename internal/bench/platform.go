@@ -171,25 +171,6 @@ func (p *platform) start(ctx context.Context, repository string) (string, error)
 	return run.ID, err
 }
 
-func (p *platform) run(ctx context.Context, id string) (run runOf, err error) {
-	return run, p.call(ctx, http.MethodGet, "/runs/"+id, nil, &run)
-}
-
-// finished follows a run to its end.
-func (p *platform) finished(ctx context.Context, id string) (runOf, error) {
-	for {
-		run, err := p.run(ctx, id)
-		if err != nil || !run.EndedAt.IsZero() {
-			return run, err
-		}
-		select {
-		case <-ctx.Done():
-			return run, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
 func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

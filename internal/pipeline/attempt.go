@@ -18,15 +18,15 @@ import (
 // the old one, and the task port knows the attempt by its id.
 func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
 	id := attemptID(r.run, in.Key, in.Attempt)
-	st, err := s.stage(ctx, r, in.Key)
+	if err := s.storeToken(ctx, r, in, Running); err != nil {
+		return err
+	}
+	st, err := s.stage(ctx, r, in.Key) // after the token: a result that came before it found the old one
 	if err != nil {
 		return err
 	}
 	if st.Attempt != in.Attempt || st.Status.Final() {
 		return errNotRunning
-	}
-	if err := s.storeToken(ctx, r, in, Running); err != nil {
-		return err
 	}
 	if st.Status == StageReported { // the token before this one was never completed
 		return s.wake(ctx, r, in.Key, in.Attempt)
@@ -206,8 +206,10 @@ func (s *Service) diagnose(ctx context.Context, r ref, st Stage, task string, in
 		}
 	case s.overtime(r, st):
 		result.Reason, result.Detail = "timeout", "it took longer than it may, and did not say so itself"
+	case in.Looks >= maxLooks && st.Started.IsZero():
+		result.Reason, result.Detail = "start-timeout", "its task lives and has never asked for its job"
 	case in.Looks >= maxLooks:
-		result.Reason, result.Detail = "heartbeat-lost", "its task lives and was silent for ten minutes"
+		result.Reason, result.Detail = "heartbeat-lost", "its task lives and was silent for too long"
 	default:
 		return result, true, nil
 	}
@@ -335,7 +337,11 @@ func (s *Service) record(ctx context.Context, r ref, in call) (recorded, error) 
 	}
 	end := conclude(r.graph.spec(node), result, st.cause, tries)
 	if end.retry && run.Status == Running {
-		return s.again(ctx, r, st, end)
+		answer, err := s.again(ctx, r, st, end)
+		if lost(err) { // the run is canceled in this moment, or another call has recorded it
+			return s.record(ctx, r, in)
+		}
+		return answer, err
 	}
 	return recorded{}, s.makeFinal(ctx, r, node, st, end, result)
 }
@@ -367,7 +373,10 @@ func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (reco
 	c := s.queued(r, st.Key, st.Attempt+1, nil)
 	c.reason, c.why = end.reason, fmt.Sprintf("attempt %d ended: %s", st.Attempt, orText(end.why, end.reason))
 	c.delay = end.after
-	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil && !lost(err) {
+	c.with = append(c.with, platform.Check{
+		Key: runRow(r.org, r.run), If: platform.Equal{Attribute: "status", Value: platform.Text(Running)},
+	})
+	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil {
 		return recorded{}, err
 	}
 	return recorded{true, seconds(end.after)}, nil

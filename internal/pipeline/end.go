@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
 )
 
 // openRunState is the first state of a run: it stores the token that the run's
@@ -181,6 +182,8 @@ func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause,
 	switch run.Status {
 	case Canceling:
 		return run, nil
+	case Succeeded, Failed, Errored, TimedOut, Canceled, Skipped:
+		return Run{}, problem.New(problem.Conflict, "The run has ended already: it is %s. There is nothing left to cancel.", run.Status)
 	case Running:
 		to, c.follow = Canceling, []string{boxCancel}
 	}

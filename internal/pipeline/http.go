@@ -73,7 +73,7 @@ func (s *Service) getRuns(r *http.Request, caller access.Caller) (any, error) {
 		Repository: query.Get("repository"), Branch: query.Get("branch"), Commit: query.Get("commit"), Status: Status(query.Get("status")),
 	}
 	if _, known := rules[which.Status]; which.Status != "" && !known {
-		return nil, problem.New(problem.Invalid, "%q is no status of a run.", which.Status).InField("status")
+		return nil, problem.New(problem.Invalid, "%q is no status of a run; they are %s.", which.Status, statusNames()).InField("status")
 	}
 	list, next, err := s.List(r.Context(), caller.Org, which, window.Limit, window.Cursor)
 	return access.NewPage(list, next), window.Error(err)

@@ -50,6 +50,9 @@ type Parts struct {
 	// Ticket makes what the task of an attempt says hello with; nil where the
 	// supervisor is in this process.
 	Ticket func(ctx context.Context, log LogName) (string, error)
+	// Since is when this home began to work, where it does not always: until a
+	// status has had its time since then, the sweeper ends nothing by silence.
+	Since time.Time
 }
 
 // New makes a Service.

@@ -19,10 +19,11 @@ type outcome struct {
 
 // hint is what somebody knows who looks at a ref. Nothing of it decides trust.
 type hint struct {
-	after git.CommitSHA // the head that an event spoke of, "" if nobody did
-	actor string
-	why   string        // shown on the run
-	head  git.CommitSHA // of a subject that is no ref of the remote (Bitbucket's pull requests)
+	after  git.CommitSHA // the head that an event spoke of, "" if nobody did
+	actor  string
+	action string        // what happened to a pull request
+	why    string        // shown on the run
+	head   git.CommitSHA // of a subject that is no ref of the remote (Bitbucket's pull requests)
 }
 
 // look compares a ref with its row, moves the row, and makes the triggers that its

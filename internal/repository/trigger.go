@@ -73,6 +73,7 @@ func (m maker) trigger(ctx context.Context, info git.Commit) (pipeline.Trigger, 
 		t.Event, t.PullRequest = "pull-request", m.ref.PullRequest()
 		t.Subject = fmt.Sprint(t.PullRequest)
 		t.Head, t.Base, t.Fork = m.state.Branch, baseOf(m.r, m.state), m.state.Fork
+		t.Action, t.Draft = m.hint.action, m.state.Draft
 		var base git.CommitSHA
 		t.Changed, base, unknown, err = m.proposed(ctx, info.SHA, t.Base)
 		t.BaseSHA = string(base)

@@ -23,6 +23,7 @@ import (
 type Options struct {
 	Version string
 	Data    string       // the data folder, for the owner's token
+	TempDir string       // for what is fetched from remotes; the system's if empty
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
 	Log     *slog.Logger
@@ -38,6 +39,8 @@ type Server struct {
 	// Functions are what the state machines call, by name; the home gets them
 	// before it runs.
 	Functions map[string]platform.Function
+	// TaskEnded is told the job of a task whose supervisor died without a word.
+	TaskEnded func(ctx context.Context, job string) error
 
 	work []func(context.Context) error
 }
@@ -82,10 +85,11 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Live: liveEvery,
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Since: home.Clock.Now(), Live: liveEvery,
 	})
 	follower.Bind(runs)
-	s.Functions["pipeline"] = runs.Function
+	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
 	s.work = append(
 		s.work,
 		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
@@ -109,7 +113,7 @@ const deliveriesAtOnce = 4
 // addRepositories adds repositories: their routes, the consumers of deliveries and
 // the reconciler.
 func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
-	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, Log: o.Log})
+	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, TempDir: o.TempDir, Log: o.Log})
 	deliveries := platform.Consumer{
 		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
 		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
