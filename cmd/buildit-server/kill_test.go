@@ -106,7 +106,7 @@ type machine struct {
 	server         *exec.Cmd
 	log            *os.File
 	kills          int
-	lost           int // supervisors that were killed
+	lost           int             // supervisors that were killed
 	answers, steps []time.Duration // from each start: until it answers, until a stage's commands begin
 }
 
