@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 )
@@ -94,7 +95,7 @@ func (s *Service) cancelStages(ctx context.Context, r ref, report json.RawMessag
 		return nil
 	}
 	var errs []error
-	for i, n := range r.graph.Nodes {
+	for i, n := range slices.Backward(r.graph.Nodes) { // who waits first, so that it is canceled, not skipped
 		if n.Kind == Cell && ctx.Err() == nil {
 			errs = append(errs, s.cancelStage(ctx, r, i, run.Reason))
 		}
