@@ -38,8 +38,8 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  done; done
 
 TORTURE ?= 2m
-torture: ## kill -9 of server and supervisors at random moments, and the simulation with many seeds, for TORTURE
-	BUILDIT_TORTURE=$(TORTURE) $(GO) test -count=1 -v -timeout 60m -run 'KillAfterEveryWrite|Simulation' ./cmd/buildit-server ./internal/pipeline
+torture: ## kill -9 of server and supervisors at random moments, for TORTURE, and the simulation with 5,000 seeds
+	BUILDIT_TORTURE=$(TORTURE) BUILDIT_SEEDS=5000 $(GO) test -count=1 -v -timeout 60m -run 'KillAfterEveryWrite|Simulation' ./cmd/buildit-server ./internal/pipeline
 
 lint: ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,20 +36,18 @@ const (
 	endWithin       = 90 * time.Second
 )
 
-// programs builds the server and the supervisor, once for the test binary.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "buildit-kill-")
-	if err != nil {
-		return "", err
-	}
+// build builds the server and the supervisor into a folder of the test's own.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
 	for name, source := range map[string]string{"buildit-server": ".", runnerName: "../../runner-image"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
-		if out, err := build.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("build %s: %w: %s", name, err, out)
+		program := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
+		if out, err := program.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v: %s", name, err, out)
 		}
 	}
-	return dir, nil
-})
+	return dir
+}
 
 // kinds are the pipelines of the runs in flight. %s is the folder in which each
 // attempt of a stage notes that its commands have run: outside of every workspace.
@@ -89,7 +86,17 @@ stage "three" needs="two" { run "` + note + `"; }
 `,
 		status: "succeeded", stages: "one succeeded, two succeeded, three succeeded",
 	},
+	{
+		file: `pipeline "endless"
+stage "long" { run "` + note + `sleep 600 & sleep 600"; }
+stage "never" needs="long" { run "` + note + `"; }
+`,
+		status: "canceled", stages: "long canceled, never canceled",
+	},
 }
+
+// endless is the kind that does not end by itself: it is canceled.
+const endless = 4
 
 // note appends a line to the attempt's file, so that commands which run twice in one
 // attempt make two.
@@ -106,7 +113,7 @@ type machine struct {
 	server         *exec.Cmd
 	log            *os.File
 	kills          int
-	lost           int // supervisors that were killed
+	lost, again    int             // supervisors that were killed, attempts that were made again
 	answers, steps []time.Duration // from each start: until it answers, until a stage's commands begin
 }
 
@@ -136,14 +143,18 @@ func TestKillAfterEveryWriteOfARun(t *testing.T) {
 	m := newMachine(t)
 	ids := m.beginRuns()
 	m.killForAWhile()
+	for i := endless; i < len(ids); i += len(kinds) {
+		m.must(http.MethodPost, "/runs/"+ids[i]+"/cancel", "", map[string]any{}, nil)
+		m.restart()
+	}
 	for i, id := range ids {
 		m.checkRun(m.awaitFinal(id), i%len(kinds))
 	}
 	m.checkNotes()
 	m.stopServer()
 	m.checkNothingIsLeft()
-	t.Logf("%d kills of the server, %d of supervisors; it answers again after %s (median of %d), and begins the next commands after %s (median of %d)",
-		m.kills, m.lost, median(m.answers), len(m.answers), median(m.steps), len(m.steps))
+	t.Logf("%d kills of the server, %d of supervisors, %d attempts made again; it answers again after %s (median of %d), and begins the next commands after %s (median of %d)",
+		m.kills, m.lost, m.again, median(m.answers), len(m.answers), median(m.steps), len(m.steps))
 }
 
 func newMachine(t *testing.T) *machine {
@@ -157,10 +168,7 @@ func newMachine(t *testing.T) *machine {
 		seed = given
 	}
 	t.Logf("%s=%d", tortureSeed, seed)
-	dir, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := build(t)
 	listener := loopback(t)
 	m := &machine{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), programs: dir, notes: t.TempDir(),
@@ -169,6 +177,7 @@ func newMachine(t *testing.T) *machine {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if m.log, err = os.Create(filepath.Join(t.TempDir(), "server.log")); err != nil {
 		t.Fatal(err)
 	}
@@ -324,18 +333,20 @@ func (m *machine) noted() []os.DirEntry {
 	return entries
 }
 
-// killSupervisor kills one that has commands running.
+// killSupervisor kills one that has commands running, of a run that is not canceled
+// in the end.
 func (m *machine) killSupervisor() bool {
 	m.t.Helper()
 	all := proctable.All()
-	for _, p := range all {
-		if !m.isSupervisor(p) {
+	m.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, command := range all {
+		i := slices.IndexFunc(all, func(p proctable.Process) bool { return p.PID == command.Session })
+		if i < 0 || command.PID == command.Session || !m.isSupervisor(all[i]) {
 			continue
 		}
-		for _, child := range all {
-			if child.Session == p.PID && child.PID != p.PID {
-				return syscall.Kill(p.PID, syscall.SIGKILL) == nil
-			}
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", command.PID))
+		if err == nil && !bytes.Contains(environment, []byte("BUILDIT_PIPELINE=endless")) {
+			return syscall.Kill(command.Session, syscall.SIGKILL) == nil
 		}
 	}
 	return false
@@ -371,6 +382,7 @@ func (m *machine) checkRun(run runView, kind int) {
 	var stages []string
 	for _, st := range run.Stages {
 		stages = append(stages, st.Name+" "+st.Status)
+		m.again += max(st.Attempt-1, 0)
 	}
 	if got := strings.Join(stages, ", "); run.Status != kinds[kind].status || got != kinds[kind].stages {
 		m.t.Errorf("run %s is %s: %s (%s)\nwant %s: %s\n%+v", run.ID, run.Status, got, run.Why, kinds[kind].status, kinds[kind].stages, run.Stages)

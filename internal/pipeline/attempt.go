@@ -233,14 +233,8 @@ func (s *Service) overtime(r ref, st Stage) bool {
 // notStarted is the result of an attempt that never had a task, by the error that
 // the flow reports for its start.
 func notStarted(report json.RawMessage) supervisor.Result {
-	var flow struct {
-		Error string `json:"Error"`
-		Cause string `json:"Cause"`
-	}
+	flow := flowErrorOf(report)
 	result := supervisor.Result{V: 1, Command: -1, Reason: "start-timeout", Detail: "it was not started in time"}
-	if err := json.Unmarshal(report, &flow); err != nil {
-		return result
-	}
 	switch flow.Error {
 	case platform.Throttled:
 		result.Reason, result.Detail = "capacity", "there is no room for it now"

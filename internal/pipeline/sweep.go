@@ -80,7 +80,7 @@ func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) erro
 	case Running:
 		err = s.sweepRunning(ctx, r)
 	case Canceling:
-		if err = s.cancelStages(ctx, r); err == nil {
+		if err = s.cancelStages(ctx, r, nil); err == nil {
 			err = s.closeRun(ctx, r, true)
 		}
 		if err == nil {
