@@ -63,10 +63,21 @@ func printLogs(ctx context.Context, c *call, id, stage string) error {
 			return err
 		}
 	}
+	if stage == "" && printed == 0 && answer.value.Reason != "" {
+		return c.printUnbegun(answer)
+	}
 	if stage != "" && printed == 0 {
 		return fmt.Errorf("run %s has no log of a stage %q; `buildit runs show %s` lists its stages", id, stage, id)
 	}
 	return nil
+}
+
+// printUnbegun says why a run has no log: it did not begin.
+func (c *call) printUnbegun(run raw[runInfo]) error {
+	if c.json {
+		return c.printLine(run)
+	}
+	return c.printRun(run.value)
 }
 
 func printLog(ctx context.Context, c *call, id string, s stageInfo, title bool) error {
@@ -88,7 +99,7 @@ func printLog(ctx context.Context, c *call, id string, s stageInfo, title bool) 
 		if err := errors.Join(err, body.Close()); err != nil {
 			return err
 		}
-		return c.printJSON(map[string]any{"stage": s.Name, "key": s.Key, "attempt": s.Attempt, "text": string(text)})
+		return c.printLine(map[string]any{"stage": s.Name, "key": s.Key, "attempt": s.Attempt, "text": string(text)})
 	}
 	out := &lastByte{to: c.env.stdout}
 	_, err = io.Copy(out, body)

@@ -47,6 +47,9 @@ type Parts struct {
 	// Ticket makes what the task of an attempt says hello with; nil where the
 	// supervisor is in this process.
 	Ticket func(ctx context.Context, log LogName) (string, error)
+	// AllowUntrusted lets commits of strangers run, though class process does not
+	// isolate them: the owner's word, who knows every person that may propose one.
+	AllowUntrusted bool
 }
 
 // New makes a Service.
