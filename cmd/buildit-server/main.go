@@ -64,7 +64,8 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
 		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
-		Local: o.allowLocal || isLoopback(listener.Addr()),
+		AllowUntrusted: o.allowUntrusted,
+		Local:          o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())

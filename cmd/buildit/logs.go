@@ -94,10 +94,21 @@ func printLogs(ctx context.Context, c *call, id, stage string, lines lineRange) 
 			return err
 		}
 	}
+	if stage == "" && printed == 0 && answer.value.Reason != "" {
+		return c.printUnbegun(answer)
+	}
 	if stage != "" && printed == 0 {
 		return fmt.Errorf("run %s has no log of a stage %q; `buildit runs show %s` lists its stages", id, stage, id)
 	}
 	return nil
+}
+
+// printUnbegun says why a run has no log: it did not begin.
+func (c *call) printUnbegun(run raw[runInfo]) error {
+	if c.json {
+		return c.printLine(run)
+	}
+	return c.printRun(run.value)
 }
 
 // storedLog is the log of one stage, as far as it is stored.
@@ -194,7 +205,7 @@ func (l storedLog) printJSON(ctx context.Context, body io.ReadCloser) error {
 	if l.lines.first > 0 {
 		answer["line"] = l.lines.first
 	}
-	return l.call.printJSON(answer)
+	return l.printLine(answer)
 }
 
 // titled passes a log on with a title before the lines of each command.

@@ -136,6 +136,13 @@ func (c *call) printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
+// printLine writes JSON in one line: for what is a list of unknown length.
+func (c *call) printLine(value any) error {
+	encoder := json.NewEncoder(c.env.stdout)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
 // say writes a line for people.
 func (c *call) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(c.env.stdout, format+"\n", args...)

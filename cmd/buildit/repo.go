@@ -270,9 +270,15 @@ func repoSync(ctx context.Context, c *call) error {
 		Banner string   `json:"banner"`
 		Refs   int      `json:"refs"`
 		Runs   []string `json:"runs"`
+		Notes  []string `json:"notes"`
 	}]
 	if err := c.post(ctx, repositoryPath(c.words[0], "/sync"), struct{}{}, &answer); err != nil || c.json {
 		return orJSON(c, err, answer)
+	}
+	for _, note := range answer.value.Notes {
+		if err := c.say("note: %s", clean(note, 500)); err != nil {
+			return err
+		}
 	}
 	switch got := answer.value; {
 	case got.Banner != "":

@@ -25,6 +25,20 @@ stage "next" needs="long" { run "true"; }
 	}
 }
 
+// A stranger's commit does not run where nothing isolates it, unless the owner says so:
+// the run is green, and says why.
+func TestForkDoesNotRunUnisolated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.service.AllowUntrusted = false
+	fork := push("main")
+	fork.Event, fork.Subject, fork.Fork, fork.Trust = "pull-request", "7", true, "untrusted"
+	run, err := w.service.StartFile(t.Context(), w.org, fork, load(t, "pipeline \"p\"\nstage \"a\" { run \"true\"; }\n"), pipeline.Options{})
+	if err != nil || run.Status != pipeline.Skipped || run.Reason != "untrusted" {
+		t.Errorf("%s, %s: %s, %v", run.Status, run.Reason, run.Why, err)
+	}
+}
+
 // SkipCI: a commit whose message asks for it makes a run that is skipped and says
 // so, whatever its file holds.
 func TestSkipCI(t *testing.T) {

@@ -53,6 +53,9 @@ type Parts struct {
 	// Since is when this home began to work, where it does not always: until a
 	// status has had its time since then, the sweeper ends nothing by silence.
 	Since time.Time
+	// AllowUntrusted lets commits of strangers run, though class process does not
+	// isolate them: the owner's word, who knows every person that may propose one.
+	AllowUntrusted bool
 }
 
 // New makes a Service.

@@ -65,6 +65,9 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if matches, why := file.Matches(g.facts); !matches {
 		return s.skip(ctx, org, run, reasonNoMatch, why)
 	}
+	if t.Trust != "trusted" && !s.AllowUntrusted {
+		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and the only runner class here, process, would run it with the platform's own rights on this machine")
+	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
 		return run, err
@@ -202,6 +205,9 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 const (
 	reasonNoMatch = "no-match" // no `on` of its file wants the event
 	reasonAsked   = "skip-ci"  // the commit's message asks for it
+	// A stranger's commit, such as that of a pull request from a fork, would run in a
+	// class that does not isolate it from this machine.
+	reasonUntrusted = "untrusted"
 )
 
 // skip ends a run that its file, or its commit, does not want: green, with the reason.

@@ -94,7 +94,7 @@ func (s *Service) startAt(ctx context.Context, org platform.Org, r Repository, r
 		Trust: "trusted", Actor: actor, RepoName: name, RepoOwner: owner, RepoURL: string(r.URL), DefaultBranch: r.DefaultBranch,
 		Ref: string(ref), Branch: in.Branch, Head: string(head),
 		Message: info.Message, Author: info.Author, CommitTime: info.When, Params: in.Params,
-		Why:    "started by hand",
+		Why:    join("started by hand", src.remarks()),
 		Source: src.parts, SourceSHA256: src.sha256, SourceSize: src.size, Config: src.config,
 	}
 	if err := s.runs.Check(ctx, org, t); err != nil {

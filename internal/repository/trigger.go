@@ -39,6 +39,7 @@ func (m maker) make(ctx context.Context, commit git.CommitSHA, out *outcome) err
 	if err != nil {
 		return err
 	}
+	t.Why = join(t.Why, src.remarks())
 	t.Source, t.SourceSHA256, t.SourceSize, t.Config = src.parts, src.sha256, src.size, src.config
 	for _, file := range src.pipelines {
 		t.File = file
@@ -147,8 +148,8 @@ func splitName(full string) (owner, name string) {
 }
 
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

@@ -27,6 +27,8 @@ type Options struct {
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
 	Log     *slog.Logger
+	// AllowUntrusted lets strangers' commits run in a class that does not isolate them.
+	AllowUntrusted bool
 	// Local lets repositories be connected by file URLs and by addresses of this
 	// machine: for the owner of a home that only this machine reaches.
 	Local bool
@@ -87,6 +89,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	runs := pipeline.New(home, pipeline.Parts{
 		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
 		Since: home.Clock.Now(), Live: liveEvery,
+		AllowUntrusted: o.AllowUntrusted,
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
