@@ -17,7 +17,6 @@ import (
 // token is replaceable, the attempt is not: called again, the new token replaces
 // the old one, and the task port knows the attempt by its id.
 func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
-	id := attemptID(r.run, in.Key, in.Attempt)
 	st, err := s.stage(ctx, r, in.Key)
 	if err != nil {
 		return err
@@ -25,24 +24,33 @@ func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
 	if st.Attempt != in.Attempt || st.Status.Final() {
 		return errNotRunning
 	}
+	begins := st.Status == StageQueued || st.Status == StageStarting
+	ticket := ""
+	if begins { // stored with the token, which waits for the disk
+		if ticket, err = s.ticket(platform.Relaxed(ctx), r, in); err != nil {
+			return err
+		}
+	}
 	if err := s.storeToken(ctx, r, in, Running); err != nil {
 		return err
 	}
-	if st.Status == StageReported { // the token before this one was never completed
+	switch {
+	case st.Status == StageReported: // the token before this one was never completed
 		return s.wake(ctx, r, in.Key, in.Attempt)
-	}
-	if st.Status != StageQueued && st.Status != StageStarting {
+	case !begins:
 		return nil // its supervisor is at work already
 	}
+	return s.startTask(ctx, r, st, in, ticket)
+}
+
+// startTask asks the task port for the task of an attempt, and notes it.
+func (s *Service) startTask(ctx context.Context, r ref, st Stage, in call, ticket string) error {
+	id := attemptID(r.run, in.Key, in.Attempt)
 	node, err := r.graph.node(in.Key)
 	if err != nil {
 		return err
 	}
 	spec := r.graph.spec(node)
-	ticket, err := s.ticket(ctx, r, in)
-	if err != nil {
-		return err
-	}
 	task, err := s.home.Tasks.Run(ctx, platform.TaskSpec{
 		Token: id, Org: r.org.ID(), Class: "process", Size: spec.Runner.Size, Arch: spec.Runner.Arch,
 		Trust: r.graph.Trigger.Trust, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
