@@ -85,6 +85,18 @@ func (p *platform) serve(ctx context.Context, address string) error {
 	return errors.Join(err, log.Close())
 }
 
+// restart kills the server's process, as a crash does, and starts it again.
+func (p *platform) restart(ctx context.Context) error {
+	if err := p.process.Process.Kill(); err != nil {
+		return err
+	}
+	var exit *exec.ExitError
+	if err := p.process.Wait(); err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	return p.serve(ctx, strings.TrimPrefix(p.url, "http://"))
+}
+
 func (p *platform) stop() error {
 	p.git.Close()
 	if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
