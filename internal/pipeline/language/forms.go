@@ -353,7 +353,7 @@ func checkEvent(c *checker, v *value, at place) {
 		c.errorAt(v, "bad-value", fmt.Sprintf("there is no event %q", v.text), known)
 		return
 	}
-	c.choice(v, "event", eventNames)
+	c.choice(v, "event", Events)
 }
 
 // runnerClasses are what may be named; the last comes later.
