@@ -87,6 +87,9 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 	})
 	if err = errors.Join(err, supervisor.EndAdopted()); err != nil {
 		fmt.Fprintln(env.stderr, "buildit run:", err)
+		if err := show.broken(err); err != nil {
+			fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+		}
 		return exitError
 	}
 	if err := show.end(result); err != nil {

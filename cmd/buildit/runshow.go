@@ -240,6 +240,23 @@ func (s *runShow) invalid(reason string, diagnostics []language.Diagnostic) erro
 	return s.err
 }
 
+// broken is the result of a run that could not begin, or not go on.
+func (s *runShow) broken(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reason := "internal"
+	if errors.Is(cause, localrun.ErrBusy) {
+		reason = "busy"
+	}
+	if s.asJSON {
+		s.object(map[string]any{"event": "result", "status": pipeline.Errored, "reason": reason, "why": cause.Error()})
+	} else {
+		fmt.Fprintf(&s.buffer, "%s: %v [%s]\n", pipeline.Errored, cause, reason)
+	}
+	s.flush()
+	return s.err
+}
+
 func plural(count int, noun string) string {
 	if count == 1 {
 		return noun

@@ -55,6 +55,9 @@ func asksForFiles(file *language.Pipeline) bool {
 		}
 	}
 	for _, stage := range file.Stages {
+		if stage.Component != "" {
+			return true
+		}
 		for _, when := range stage.When {
 			if len(when.Path) > 0 || strings.Contains(when.Expression, "changed") {
 				return true
