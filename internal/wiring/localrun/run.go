@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/asl/engine"
@@ -144,5 +145,8 @@ const grace = 10 * time.Second
 
 // hello is what this process says as a supervisor.
 func hello() supervisor.Hello {
-	return supervisor.Hello{Version: "local", Protocol: 1, Class: "process", BootID: fmt.Sprint(os.Getpid())}
+	return supervisor.Hello{
+		Version: "local", Protocol: 1, Class: "process", BootID: fmt.Sprint(os.Getpid()),
+		CPUs: runtime.NumCPU(), MemoryMB: supervisor.TotalMemoryMB(),
+	}
 }
