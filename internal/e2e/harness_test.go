@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -225,6 +226,18 @@ func (s *site) await(what string, so func() bool) {
 			s.t.Fatalf("%s: not within %s\n%s", what, patience, s.log)
 		}
 	}
+}
+
+// over waits until every run that a repository has is final. The reconciler may add
+// more at any time.
+func (s *site) over(repo string) []run {
+	s.t.Helper()
+	var list []run
+	s.await("the runs of "+repo+" have ended", func() bool {
+		list = s.runs(repo)
+		return !slices.ContainsFunc(list, func(r run) bool { return !r.final() })
+	})
+	return list
 }
 
 // ended waits until a repository has so many runs, all of them final.
