@@ -48,6 +48,7 @@ var figures = []figure{
 	{"overhead, wide", onPlatform(wideOverhead)},
 	{"random graphs", onPlatform(randomGraphs)},
 	{"pending runs", onPlatform(pendingRuns)},
+	{"log", logFigures},
 }
 
 func main() {
