@@ -49,6 +49,7 @@ var figures = []figure{
 	{"random graphs", onPlatform(randomGraphs)},
 	{"pending runs", onPlatform(pendingRuns)},
 	{"webhooks", webhooks},
+	{"log", logFigures},
 }
 
 func main() {

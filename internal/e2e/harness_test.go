@@ -84,7 +84,11 @@ func up(t *testing.T) *site {
 	s := &site{t: t, dir: t.TempDir()}
 	s.data = filepath.Join(s.dir, "data")
 	s.start()
-	t.Cleanup(s.stop)
+	t.Cleanup(func() {
+		s.stop()
+		// Supervisors outlive the server: the last of them may still be tidying up.
+		s.await("the data folder can be removed", func() bool { return os.RemoveAll(s.data) == nil })
+	})
 	return s
 }
 
