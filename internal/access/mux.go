@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -209,6 +211,10 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, err)
 		return
 	}
+	if err := checkText(r); err != nil {
+		m.fail(w, r, err)
+		return
+	}
 	if err := checkMediaType(route, r); err != nil {
 		m.fail(w, r, err)
 		return
@@ -224,6 +230,15 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := route.Handle(withOperation(r, w.Header().Get("X-Request-Id")), caller)
 	m.answer(route, result, err).send(m, w, r)
+}
+
+// checkText refuses an address that is no text: it would be part of keys.
+func checkText(r *http.Request) error {
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil || !utf8.ValidString(query) || !utf8.ValidString(r.URL.Path) {
+		return problem.New(problem.Invalid, "The address is not valid UTF-8, percent-encoded.")
+	}
+	return nil
 }
 
 // repeatable tells whether the route's answers are kept under idempotency keys.
