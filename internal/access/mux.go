@@ -224,7 +224,7 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 		limit = MaxBody
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	if key := r.Header.Get("Idempotency-Key"); key != "" && route.repeatable() {
+	if key := r.Header.Get("Idempotency-Key"); key != "" && route.Repeatable() {
 		m.once(route, caller, key, w, r)
 		return
 	}
@@ -241,8 +241,8 @@ func checkText(r *http.Request) error {
 	return nil
 }
 
-// repeatable tells whether the route's answers are kept under idempotency keys.
-func (route Route) repeatable() bool {
+// Repeatable tells whether the route's answers are kept under idempotency keys.
+func (route Route) Repeatable() bool {
 	return strings.HasPrefix(route.Pattern, http.MethodPost+" ") && route.Resource.needsRole() && !route.Secret
 }
 
