@@ -151,8 +151,13 @@ func (c *call) say(format string, args ...any) error {
 
 // colours tells whether stdout is a terminal whose user has not asked for none.
 func (e *environment) colours() bool {
+	return e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb" && e.terminal()
+}
+
+// terminal tells whether stdout is one.
+func (e *environment) terminal() bool {
 	file, ok := e.stdout.(*os.File)
-	if !ok || e.getenv("NO_COLOR") != "" || e.getenv("TERM") == "dumb" {
+	if !ok {
 		return false
 	}
 	info, err := file.Stat()

@@ -96,6 +96,7 @@ const (
 	finishDeadline = 15 * time.Minute
 	cancelDeadline = 30 * time.Second // beyond the grace
 	reportDeadline = 2 * time.Minute
+	closeDeadline  = 2 * time.Minute // of a run whose stages are all over
 	maxStage       = 24 * time.Hour
 )
 

@@ -41,6 +41,7 @@ type Home struct {
 	flow   *engine.Flow
 	timers *Timers
 	tasks  *Tasks
+	ended  func(ctx context.Context, job string) error
 	log    *slog.Logger
 }
 
@@ -141,6 +142,10 @@ func (h *Home) TempDir() string { return filepath.Join(h.folder.dir, tempFolder)
 // before Run: the functions are made of the home.
 func (h *Home) SetFunctions(functions map[string]platform.Function) { h.flow.SetFunctions(functions) }
 
+// OnTaskEnded says who is told of a task whose supervisor died without a word: the
+// task's job. It is called before Run.
+func (h *Home) OnTaskEnded(ended func(ctx context.Context, job string) error) { h.ended = ended }
+
 // BlobHandler serves the URLs that the home's blobs sign, below BlobsPath.
 func (h *Home) BlobHandler() http.Handler { return h.blobs.Handler(h.log) }
 
@@ -159,6 +164,9 @@ func (h *Home) Run(ctx context.Context) error {
 		defer cancel()
 		timersErr = h.timers.Run(ctx)
 	})
+	if h.tasks != nil && h.ended != nil {
+		running.Go(func() { h.tasks.Watch(ctx, h.ended) })
+	}
 	running.Wait()
 	return errors.Join(flowErr, timersErr)
 }
