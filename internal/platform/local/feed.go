@@ -25,7 +25,7 @@ var feedSchema = []string{
 
 // Limits of a delivery, and of the pause before it comes again.
 const (
-	batch    = 100 // changes
+	batch    = 100                  // changes
 	gather   = 5 * time.Millisecond // from one delivery to the next, where changes trickle in
 	minPause = 10 * time.Millisecond
 	maxPause = 5 * time.Second
