@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -209,6 +211,10 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, err)
 		return
 	}
+	if err := checkText(r); err != nil {
+		m.fail(w, r, err)
+		return
+	}
 	if err := checkMediaType(route, r); err != nil {
 		m.fail(w, r, err)
 		return
@@ -218,7 +224,7 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 		limit = MaxBody
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	if key := r.Header.Get("Idempotency-Key"); key != "" && route.repeatable() {
+	if key := r.Header.Get("Idempotency-Key"); key != "" && route.Repeatable() {
 		m.once(route, caller, key, w, r)
 		return
 	}
@@ -226,8 +232,17 @@ func (m *Mux) handle(route Route, w http.ResponseWriter, r *http.Request) {
 	m.answer(route, result, err).send(m, w, r)
 }
 
-// repeatable tells whether the route's answers are kept under idempotency keys.
-func (route Route) repeatable() bool {
+// checkText refuses an address that is no text: it would be part of keys.
+func checkText(r *http.Request) error {
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil || !utf8.ValidString(query) || !utf8.ValidString(r.URL.Path) {
+		return problem.New(problem.Invalid, "The address is not valid UTF-8, percent-encoded.")
+	}
+	return nil
+}
+
+// Repeatable tells whether the route's answers are kept under idempotency keys.
+func (route Route) Repeatable() bool {
 	return strings.HasPrefix(route.Pattern, http.MethodPost+" ") && route.Resource.needsRole() && !route.Secret
 }
 

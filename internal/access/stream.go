@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -48,7 +49,10 @@ func (s *Streams) Routes() []Route {
 		Summary: "A WebSocket that follows logs and runs",
 		Query:   map[string]string{"ticket": "A ticket of /api/v1/ws-ticket, for clients that send no header."},
 		Status:  http.StatusSwitchingProtocols,
-		Handle: func(_ *http.Request, caller Caller) (any, error) {
+		Handle: func(r *http.Request, caller Caller) (any, error) {
+			if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+				return nil, problem.New(problem.Invalid, "This address is a WebSocket: send Connection: Upgrade and Upgrade: websocket.")
+			}
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.open(w, r, caller) }), nil
 		},
 	}}

@@ -1,8 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/buildit-dev/buildit/internal/repository/gittest"
 )
 
 // get reads a path of the API, below the organization.
@@ -30,4 +35,54 @@ func (s *site) call(method, path string, body io.Reader, headers ...string) (sta
 		s.t.Fatal(err)
 	}
 	return got.StatusCode, read(s.t, got.Body)
+}
+
+// A program that repeats a request under its key makes one run; without a key, two. It
+// pages through the runs by cursors, each of which it is given once.
+func TestRepeatedRequestsAndPages(t *testing.T) {
+	t.Parallel()
+	s, server := up(t), gittest.Start(t, gittest.Options{})
+	s.connect(server, "shop")
+	start := func(body, key string) (int, string) {
+		headers := []string{"Authorization", "Bearer " + s.token, "Content-Type", "application/json"}
+		if key != "" {
+			headers = append(headers, "Idempotency-Key", key)
+		}
+		code, answer := s.call(http.MethodPost, "/api/v1/orgs/default/runs", strings.NewReader(body), headers...)
+		var made struct{ ID string }
+		s.decode(answer, &made)
+		return code, made.ID
+	}
+	const body = `{"repository":"shop"}`
+	_, one := start(body, "key-1")
+	code, again := start(body, "key-1")
+	if code != http.StatusCreated || one == "" || again != one {
+		t.Errorf("%d %s, first %s", code, again, one)
+	}
+	if code, _ := start(`{"repository":"shop","branch":"main"}`, "key-1"); code != http.StatusUnprocessableEntity {
+		t.Errorf("another request under the key: %d", code)
+	}
+	for range 4 {
+		if code, other := start(body, ""); code != http.StatusCreated || other == one {
+			t.Errorf("%d %s", code, other)
+		}
+	}
+	s.ended("shop", 5)
+	seen := map[string]int{}
+	for cursor := ""; ; {
+		var page struct {
+			Items []run
+			Next  string
+		}
+		s.decode(s.get(fmt.Sprintf("/runs?limit=2&cursor=%s", cursor)), &page)
+		for _, r := range page.Items {
+			seen[r.ID]++
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if len(seen) != 5 || seen[one] != 1 {
+		t.Errorf("%v", seen)
+	}
 }

@@ -48,6 +48,9 @@ func (s *Service) Get(ctx context.Context, org platform.Org, idOrName string) (R
 			item, err = s.home.Table.Get(ctx, repositoryRow(org, named.Text("id")))
 		}
 	}
+	if errors.Is(err, platform.ErrInvalid) { // too long for a key
+		return Repository{}, problem.New(problem.NotFound, "No repository %q is connected.", clip(idOrName))
+	}
 	if errors.Is(err, platform.ErrNotFound) {
 		return Repository{}, problem.New(problem.NotFound, "No repository %q is connected.", idOrName)
 	}

@@ -120,25 +120,25 @@ func Run(ctx context.Context, control Control, opt Options) (Result, error) {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	job, err := control.Hello(ctx, opt.Hello)
-	if err != nil {
-		return Result{}, fmt.Errorf("no job: %w", err)
-	}
-	a.job = job
-	a.result = Result{V: 1, Command: -1, Notices: append([]Notice(nil), job.Notices...)}
-	return a.run(ctx)
-}
-
-// run does the job. Calls to the platform outlive ctx, so that an attempt which is
-// stopped can tell how it ended.
-func (a *attempt) run(ctx context.Context) (Result, error) {
+	// Calls to the platform outlive ctx, so that an attempt which is stopped can tell
+	// how it ended, also one that is stopped before it has said hello.
 	calls, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	stopReporting := context.AfterFunc(ctx, func() {
 		a.clock.AfterFunc(reportWithin, hangUp)
 	})
 	defer stopReporting()
+	job, err := control.Hello(calls, opt.Hello)
+	if err != nil {
+		return Result{}, fmt.Errorf("no job: %w", err)
+	}
+	a.job = job
+	a.result = Result{V: 1, Command: -1, Notices: append([]Notice(nil), job.Notices...)}
+	return a.run(ctx, calls, hangUp)
+}
 
+// run does the job.
+func (a *attempt) run(ctx, calls context.Context, hangUp func()) (Result, error) {
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	a.startLog(calls, stop)

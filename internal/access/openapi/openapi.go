@@ -77,6 +77,12 @@ func (d *Document) Add(route access.Route) (err error) {
 		Security:    security(route.Resource.Proof()),
 		Extensions:  map[string]any{"x-action": string(route.Action), "x-resource": route.Resource.String()},
 	}
+	if route.Repeatable() {
+		operation.Parameters = append(operation.Parameters, &huma.Param{
+			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "A word of yours for this request. Sent again with it, the request is answered as the first time and does nothing more.",
+		})
+	}
 	if route.In != nil {
 		operation.RequestBody = &huma.RequestBody{Required: true, Content: d.content("application/json", route.In, operation.OperationID+"-in")}
 	}
