@@ -3,7 +3,6 @@ package platform
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -58,12 +57,28 @@ func DeadLetters(queue string) string { return queue + deadLetters }
 // IsDeadLetters tells whether a queue is another one's dead letters.
 func IsDeadLetters(queue string) bool { return strings.HasSuffix(queue, deadLetters) }
 
-var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+// isName tells whether a name has 1 to longest characters: letters, digits and those
+// of marks. A regular expression would have to be compiled by every program that
+// links this package, also by those that live for milliseconds.
+func isName(name, marks string, longest int) bool {
+	if name == "" || len(name) > longest {
+		return false
+	}
+	for _, c := range []byte(name) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte(marks, c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+const longestQueueName = 80 // with the suffix of dead letters
 
 // CheckSend is for drivers: it refuses what no home sends.
 func CheckSend(queue string, body []byte, delay time.Duration) error {
 	switch {
-	case !queueName.MatchString(queue):
+	case !isName(queue, "_-", longestQueueName):
 		return fmt.Errorf("queue name %q: 1 to 75 characters of A-Z, a-z, 0-9, _ and -: %w", queue, ErrInvalid)
 	case len(body) == 0:
 		return fmt.Errorf("send to %s: a message has at least one byte: %w", queue, ErrInvalid)
@@ -78,7 +93,7 @@ func CheckSend(queue string, body []byte, delay time.Duration) error {
 // CheckReceive is for drivers, as CheckSend.
 func CheckReceive(queue string, limit int, wait, visibility time.Duration) error {
 	switch {
-	case !queueName.MatchString(queue):
+	case !isName(queue, "_-", longestQueueName):
 		return fmt.Errorf("queue name %q: 1 to 75 characters of A-Z, a-z, 0-9, _ and -: %w", queue, ErrInvalid)
 	case limit < 1 || wait < 0:
 		return fmt.Errorf("receive from %s: at most %d messages within %s: %w", queue, limit, wait, ErrInvalid)

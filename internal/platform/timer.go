@@ -3,7 +3,6 @@ package platform
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"time"
 )
 
@@ -15,11 +14,9 @@ type Timer struct {
 	Body  []byte // at most MaxMessage
 }
 
-var timerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
 // Check is for drivers: it refuses what no home sets (ErrInvalid, ErrTooLarge).
 func (t Timer) Check() error {
-	if !timerName.MatchString(t.Name) {
+	if !isName(t.Name, "._-", 64) {
 		return fmt.Errorf("timer name %q: 1 to 64 characters of A-Z, a-z, 0-9, . _ and -: %w", t.Name, ErrInvalid)
 	}
 	if t.At.IsZero() {

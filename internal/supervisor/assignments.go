@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"syscall"
 	"unicode/utf8"
 )
@@ -54,7 +53,19 @@ func readRegular(file *os.File) ([]byte, error) {
 	return text, err
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+// maxVariable is the longest name of a variable, in bytes.
+const maxVariable = 128
+
+// isVariable tells whether a name is one of a shell's variables.
+func isVariable(name []byte) bool {
+	for i, c := range name {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(name) > 0 && len(name) <= maxVariable
+}
 
 // parseAssignments reads lines NAME=value, or NAME<<WORD, lines, WORD. Of a name
 // that comes twice the last value counts, as in a shell.
@@ -81,7 +92,7 @@ func parseAssignments(text []byte) ([]assignment, error) {
 			}
 			i = end
 		}
-		if !ok || !variable.Match(name) {
+		if !ok || !isVariable(name) {
 			return nil, fmt.Errorf("line %d: %q is not NAME=value", i+1, shorten(line))
 		}
 		list = append(list, assignment{string(name), string(value)})

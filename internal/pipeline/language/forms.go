@@ -2,7 +2,6 @@ package language
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -140,7 +139,7 @@ func durationHelp(written string) string {
 }
 
 // durationWords are what other languages write: 5min, 20 minutes, 1 hour.
-var durationWords = regexp.MustCompile(`^([0-9]{1,6})( ?)(s|sec|secs|second|seconds|m|min|mins|minute|minutes|h|hr|hrs|hour|hours|d|day|days)$`)
+var durationWords = newLateRegexp(`^([0-9]{1,6})( ?)(s|sec|secs|second|seconds|m|min|mins|minute|minutes|h|hr|hrs|hour|hours|d|day|days)$`)
 
 // duration is a time between two limits.
 func duration(least, most time.Duration) *form {
@@ -193,9 +192,9 @@ func checkIdle(c *checker, v *value, at place) {
 
 // Names of things, keys of parameters and axes, and variables.
 var (
-	nameWord     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	keyWord      = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	variableWord = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	nameWord     = word{upper + lower + digits, upper + lower + digits + "._-", 63}
+	keyWord      = word{lower, lower + digits + "_-", 63}
+	variableWord = word{upper + lower + "_", upper + lower + digits + "_", 128}
 )
 
 // name is the name that a thing gets here.
@@ -381,7 +380,7 @@ func checkCheckoutRef(c *checker, v *value, _ place) {
 }
 
 // sizeWord is vCPU x GiB.
-var sizeWord = regexp.MustCompile(`^(0\.25|0\.5|[0-9]{1,3})x(0\.5|[0-9]{1,4})$`)
+var sizeWord = newLateRegexp(`^(0\.25|0\.5|[0-9]{1,3})x(0\.5|[0-9]{1,4})$`)
 
 func checkSize(c *checker, v *value, _ place) {
 	if !sizeWord.MatchString(v.text) {
@@ -389,7 +388,7 @@ func checkSize(c *checker, v *value, _ place) {
 	}
 }
 
-var exitClass = regexp.MustCompile(`^exit:([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$`)
+var exitClass = newLateRegexp(`^exit:([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$`)
 
 func checkRetryClass(c *checker, v *value, _ place) {
 	if exitClass.MatchString(v.text) {

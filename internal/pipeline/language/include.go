@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 )
 
@@ -13,9 +12,9 @@ import (
 var includedRule = &rule{name: "an included file", children: without(fileRule.children, "pipeline", "on")}
 
 // remoteInclude is OWNER/REPO//PATH.
-var remoteInclude = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+//[^/].*$`)
+var remoteInclude = newLateRegexp(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+//[^/].*$`)
 
-var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+var fullCommit = newLateRegexp(`^[0-9a-f]{40}$`)
 
 // include puts the top-level nodes of a file in the place of its node.
 func (l *loader) include(n *node, depth int) {

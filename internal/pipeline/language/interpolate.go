@@ -2,7 +2,6 @@ package language
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -121,7 +120,7 @@ func (c *checker) unknownReference(v *value, ref reference) {
 }
 
 // githubReference is what GitHub Actions replaces.
-var githubReference = regexp.MustCompile(`\$\{\{ *([A-Za-z_.-]*)[^}]*\}\}`)
+var githubReference = newLateRegexp(`\$\{\{ *([A-Za-z_.-]*)[^}]*\}\}`)
 
 // foreignInterpolation reports ${{ … }}, which nobody would replace.
 func (c *checker) foreignInterpolation(v *value) {
@@ -240,7 +239,7 @@ func plainReferences(text string) string {
 }
 
 // imageWord is an image reference: registry and path in lower case, tag, digest.
-var imageWord = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
+var imageWord = newLateRegexp(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
 
 func checkImage(c *checker, v *value, at place) {
 	plain := plainReferences(v.text)
@@ -275,7 +274,7 @@ func checkEnvironment(c *checker, v *value, at place) {
 }
 
 // circleChecksum is how CircleCI and GitHub write the hash of a file.
-var circleChecksum = regexp.MustCompile(`\{\{ *checksum "([^"]*)" *\}\}|hashFiles\('([^']*)'\)`)
+var circleChecksum = newLateRegexp(`\{\{ *checksum "([^"]*)" *\}\}|hashFiles\('([^']*)'\)`)
 
 func checkCacheKey(c *checker, v *value, at place) {
 	checkFilled(c, v, at)

@@ -2,7 +2,6 @@ package language
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,7 +21,7 @@ func (l *loader) warnings(p *Pipeline, g *graph) {
 }
 
 // dockerCommand is a command that needs an engine.
-var dockerCommand = regexp.MustCompile(`(^|[;&|\n(]|\bsudo )\s*(docker|podman)\s`)
+var dockerCommand = newLateRegexp(`(^|[;&|\n(]|\bsudo )\s*(docker|podman)\s`)
 
 // withoutEngine warns of docker where no engine is (pipelines.md 7).
 func (l *loader) withoutEngine(n *node, s *Stage) {
