@@ -17,32 +17,51 @@ import (
 // token is replaceable, the attempt is not: called again, the new token replaces
 // the old one, and the task port knows the attempt by its id.
 func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
-	id := attemptID(r.run, in.Key, in.Attempt)
-	st, err := s.stage(ctx, r, in.Key)
+	st, err := s.openAttempt(ctx, r, in)
 	if err != nil {
 		return err
 	}
-	if st.Attempt != in.Attempt || st.Status.Final() {
-		return errNotRunning
+	ticket := ""
+	if begins(st) { // stored with the token, which waits for the disk
+		if ticket, err = s.ticket(platform.Relaxed(ctx), r, in); err != nil {
+			return err
+		}
 	}
 	if err := s.storeToken(ctx, r, in, Running); err != nil {
 		return err
 	}
-	if st.Status == StageReported { // the token before this one was never completed
+	st, err = s.openAttempt(ctx, r, in) // again, after the token: a result that came before it found the old one
+	switch {
+	case err != nil:
+		return err
+	case st.Status == StageReported: // the token before this one was never completed
 		return s.wake(ctx, r, in.Key, in.Attempt)
-	}
-	if st.Status != StageQueued && st.Status != StageStarting {
+	case !begins(st):
 		return nil // its supervisor is at work already
 	}
+	return s.startTask(ctx, r, st, in, ticket)
+}
+
+// openAttempt reads the stage of an attempt that is not over.
+func (s *Service) openAttempt(ctx context.Context, r ref, in call) (Stage, error) {
+	st, err := s.stage(ctx, r, in.Key)
+	if err == nil && (st.Attempt != in.Attempt || st.Status.Final()) {
+		err = errNotRunning
+	}
+	return st, err
+}
+
+// begins tells whether the supervisor of a stage has not said hello yet.
+func begins(st Stage) bool { return st.Status == StageQueued || st.Status == StageStarting }
+
+// startTask asks the task port for the task of an attempt, and notes it.
+func (s *Service) startTask(ctx context.Context, r ref, st Stage, in call, ticket string) error {
+	id := attemptID(r.run, in.Key, in.Attempt)
 	node, err := r.graph.node(in.Key)
 	if err != nil {
 		return err
 	}
 	spec := r.graph.spec(node)
-	ticket, err := s.ticket(ctx, r, in)
-	if err != nil {
-		return err
-	}
 	task, err := s.home.Tasks.Run(ctx, platform.TaskSpec{
 		Token: id, Org: r.org.ID(), Class: "process", Size: spec.Runner.Size, Arch: spec.Runner.Arch,
 		Trust: r.graph.Trigger.Trust, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
@@ -206,8 +225,10 @@ func (s *Service) diagnose(ctx context.Context, r ref, st Stage, task string, in
 		}
 	case s.overtime(r, st):
 		result.Reason, result.Detail = "timeout", "it took longer than it may, and did not say so itself"
+	case in.Looks >= maxLooks && st.Started.IsZero():
+		result.Reason, result.Detail = "start-timeout", "its task lives and has never asked for its job"
 	case in.Looks >= maxLooks:
-		result.Reason, result.Detail = "heartbeat-lost", "its task lives and was silent for ten minutes"
+		result.Reason, result.Detail = "heartbeat-lost", "its task lives and was silent for too long"
 	default:
 		return result, true, nil
 	}
@@ -231,14 +252,8 @@ func (s *Service) overtime(r ref, st Stage) bool {
 // notStarted is the result of an attempt that never had a task, by the error that
 // the flow reports for its start.
 func notStarted(report json.RawMessage) supervisor.Result {
-	var flow struct {
-		Error string `json:"Error"`
-		Cause string `json:"Cause"`
-	}
+	flow := flowErrorOf(report)
 	result := supervisor.Result{V: 1, Command: -1, Reason: "start-timeout", Detail: "it was not started in time"}
-	if err := json.Unmarshal(report, &flow); err != nil {
-		return result
-	}
 	switch flow.Error {
 	case platform.Throttled:
 		result.Reason, result.Detail = "capacity", "there is no room for it now"
@@ -267,7 +282,7 @@ func (s *Service) reported(ctx context.Context, r ref, st Stage, result supervis
 	}
 	actions := []platform.Action{platform.Update{
 		Key: attemptRow(r.org, r.run, st.Key, st.Attempt),
-		Set: platform.Item{"result": platform.Bytes(body)}, If: platform.RowIs,
+		Set: s.logDue(platform.Item{"result": platform.Bytes(body)}, r.run, sealAfter), If: platform.RowIs,
 	}}
 	return s.move(ctx, r, st, StageReported, change{reason: result.Reason, why: result.Detail, with: actions, follow: follow})
 }
@@ -335,7 +350,11 @@ func (s *Service) record(ctx context.Context, r ref, in call) (recorded, error) 
 	}
 	end := conclude(r.graph.spec(node), result, st.cause, tries)
 	if end.retry && run.Status == Running {
-		return s.again(ctx, r, st, end)
+		answer, err := s.again(ctx, r, st, end)
+		if lost(err) { // the run is canceled in this moment, or another call has recorded it
+			return s.record(ctx, r, in)
+		}
+		return answer, err
 	}
 	return recorded{}, s.makeFinal(ctx, r, node, st, end, result)
 }
@@ -367,7 +386,10 @@ func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (reco
 	c := s.queued(r, st.Key, st.Attempt+1, nil)
 	c.reason, c.why = end.reason, fmt.Sprintf("attempt %d ended: %s", st.Attempt, orText(end.why, end.reason))
 	c.delay = end.after
-	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil && !lost(err) {
+	c.with = append(c.with, platform.Check{
+		Key: runRow(r.org, r.run), If: platform.Equal{Attribute: "status", Value: platform.Text(Running)},
+	})
+	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil {
 		return recorded{}, err
 	}
 	return recorded{true, seconds(end.after)}, nil

@@ -2,10 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
 )
 
 // openRunState is the first state of a run: it stores the token that the run's
@@ -15,25 +18,27 @@ func (s *Service) openRunState(ctx context.Context, r ref, token string) error {
 	if err := s.storeRunToken(ctx, r, token, Running); err != nil {
 		return err
 	}
+	var errs []error // one stage that cannot start now holds up no other
 	for i, n := range r.graph.Nodes {
-		if n.Kind != Cell {
-			continue
-		}
-		var err error
-		switch {
-		case n.Skip != "":
-			if s.Observe != nil {
-				s.Observe.StageChanged(r.run, r.graph.firstRow(i))
-			}
-			err = s.settle(ctx, r, i)
-		case n.Waits == 0:
-			err = s.advance(ctx, r, i)
-		}
-		if err != nil {
-			return err
+		if n.Kind == Cell && ctx.Err() == nil {
+			errs = append(errs, s.openNode(ctx, r, i))
 		}
 	}
-	return s.wakeIfEnded(ctx, r)
+	return errors.Join(append(errs, ctx.Err(), s.wakeIfEnded(ctx, r))...)
+}
+
+// openNode starts a stage that waits for nothing, and settles one that never runs.
+func (s *Service) openNode(ctx context.Context, r ref, node int) error {
+	switch n := r.graph.Nodes[node]; {
+	case n.Skip != "":
+		if s.Observe != nil {
+			s.Observe.StageChanged(r.run, r.graph.firstRow(node))
+		}
+		return s.settle(ctx, r, node)
+	case n.Waits == 0:
+		return s.advance(ctx, r, node)
+	}
+	return nil
 }
 
 // storeRunToken keeps the token in the run's row, on condition of its status.
@@ -62,15 +67,24 @@ func (s *Service) wakeIfEnded(ctx context.Context, r ref) error {
 	return s.wakeRun(ctx, r)
 }
 
-// cancelStages is where a run goes that is canceled or out of time: what has not
-// started ends at once, the tasks of the others are told to stop.
-func (s *Service) cancelStages(ctx context.Context, r ref) error {
+// causeLost is the cause of a cancel that nobody asked for: the run's own execution
+// failed.
+const causeLost = "platform"
+
+// cancelStages is where a run goes that is canceled, out of time or lost, which
+// report, the error of its execution, tells apart: what has not started ends at
+// once, the tasks of the others are told to stop.
+func (s *Service) cancelStages(ctx context.Context, r ref, report json.RawMessage) error {
 	run, err := s.run(ctx, r.org, r.run)
 	if err != nil {
 		return err
 	}
-	if run.Status == Running { // nobody asked for it: the timeout of its state brought us here
-		run, _, err = s.moveRun(ctx, r, run, Canceling, change{reason: "timeout", why: "the run took longer than it may"})
+	if run.Status == Running { // nobody asked for it
+		c := change{reason: "timeout", why: "the run took longer than it may"}
+		if flow := flowErrorOf(report); flow.Error != "" && flow.Error != platform.FlowTimeout {
+			c = change{reason: causeLost, why: "the platform could not start its stages: " + orText(flow.Cause, flow.Error)}
+		}
+		run, _, err = s.moveRun(ctx, r, run, Canceling, c)
 		if lost(err) {
 			run, err = s.run(ctx, r.org, r.run)
 		}
@@ -81,14 +95,13 @@ func (s *Service) cancelStages(ctx context.Context, r ref) error {
 	if run.Status != Canceling {
 		return nil
 	}
-	for i, n := range r.graph.Nodes {
-		if n.Kind == Cell {
-			if err := s.cancelStage(ctx, r, i, run.Reason); err != nil {
-				return err
-			}
+	var errs []error
+	for i, n := range slices.Backward(r.graph.Nodes) { // who waits first, so that it is canceled, not skipped
+		if n.Kind == Cell && ctx.Err() == nil {
+			errs = append(errs, s.cancelStage(ctx, r, i, run.Reason))
 		}
 	}
-	return nil
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // awaitEnd waits, under a second token, until the stages of a canceled run are over.
@@ -146,8 +159,13 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 
 // abandon errors a stage whose task nobody could end.
 func (s *Service) abandon(ctx context.Context, r ref, st Stage) error {
-	to := StageErrored
-	_, _, err := s.move(ctx, r, st, to, change{reason: "heartbeat-lost", why: "its task could not be ended"})
+	c := change{reason: "heartbeat-lost", why: "its task could not be ended"}
+	if st.Attempt > 0 { // it may have printed something
+		c.with = []platform.Action{platform.Update{
+			Key: attemptRow(r.org, r.run, st.Key, st.Attempt), Set: s.logDue(platform.Item{}, r.run, sealAfter), If: platform.RowIs,
+		}}
+	}
+	_, _, err := s.move(ctx, r, st, StageErrored, c)
 	if lost(err) {
 		return fmt.Errorf("stage %s has just moved on: %w", st.Name, platform.ErrConflict)
 	}
@@ -159,7 +177,7 @@ func endOfCancel(cause string) Status {
 	switch cause {
 	case "timeout":
 		return TimedOut
-	case "repository-gone":
+	case "repository-gone", causeLost:
 		return Errored
 	}
 	return Canceled
@@ -176,6 +194,8 @@ func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause,
 	switch run.Status {
 	case Canceling:
 		return run, nil
+	case Succeeded, Failed, Errored, TimedOut, Canceled, Skipped:
+		return Run{}, problem.New(problem.Conflict, "The run has ended already: it is %s. There is nothing left to cancel.", run.Status)
 	case Running:
 		to, c.follow = Canceling, []string{boxCancel}
 	}

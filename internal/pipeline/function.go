@@ -42,6 +42,21 @@ type call struct {
 	Error   json.RawMessage `json:"error"`
 }
 
+// flowError is how a state machine tells what failed.
+type flowError struct {
+	Error string `json:"Error"`
+	Cause string `json:"Cause"`
+}
+
+// flowErrorOf reads a call's error; nothing where there is none.
+func flowErrorOf(report json.RawMessage) flowError {
+	var flow flowError
+	if err := json.Unmarshal(report, &flow); err != nil {
+		return flowError{}
+	}
+	return flow
+}
+
 // callVersion is the version of payloads; the one before is accepted too.
 const callVersion = 1
 
@@ -74,7 +89,7 @@ func (s *Service) dispatch(ctx context.Context, r ref, in call) (any, error) {
 	case "open-run":
 		return nil, s.openRunState(ctx, r, in.Token)
 	case "cancel-stages":
-		return nil, s.cancelStages(ctx, r)
+		return nil, s.cancelStages(ctx, r, in.Error)
 	case "await-end":
 		return nil, s.awaitEnd(ctx, r, in.Token)
 	case "close-run":

@@ -133,7 +133,7 @@ func (s *Service) advanceRow(ctx context.Context, r ref, node int, row Stage) er
 	switch r.graph.Nodes[node].Kind {
 	case End:
 		if row.open <= 0 {
-			err = s.step(ctx, r, row, StageSucceeded, change{follow: []string{boxWakeRun}})
+			err = s.advanceEnd(ctx, r, row)
 		}
 	case Join:
 		if row.open <= 0 {
@@ -146,6 +146,19 @@ func (s *Service) advanceRow(ctx context.Context, r ref, node int, row Stage) er
 		return nil // somebody else has decided it, and carries on from there
 	}
 	return err
+}
+
+// advanceEnd settles the end of a run and wakes its execution. From then on the
+// sweeper looks at the run soon: the execution closes it at once, or is lost.
+func (s *Service) advanceEnd(ctx context.Context, r ref, row Stage) error {
+	soon := platform.Update{
+		Key: runRow(r.org, r.run), Set: platform.Item{}.DueAt(dueKey(r.run, s.home.Clock.Now().Add(closeDeadline))),
+		If: platform.Any{
+			platform.Equal{Attribute: "status", Value: platform.Text(Running)},
+			platform.Equal{Attribute: "status", Value: platform.Text(Canceling)},
+		},
+	}
+	return s.step(ctx, r, row, StageSucceeded, change{follow: []string{boxWakeRun}, with: []platform.Action{soon}})
 }
 
 // step moves a stage and carries out what follows.

@@ -9,9 +9,6 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 )
 
-// SweepEvery is how often the sweeper looks.
-const SweepEvery = 15 * time.Second
-
 // Sweep carries on what nobody owns any more: it looks for what is due, repeats
 // outbox rows, and ends runs and stages whose deadline has passed. What fails is
 // due again at the next look; the errors are joined.
@@ -62,10 +59,17 @@ func (s *Service) sweepRow(ctx context.Context, row platform.Row) error {
 	return nil
 }
 
-// sweepRun ends a run that is past its deadline.
+// early tells whether a home that was away has not yet given a status its time
+// since it is back, five minutes at most: who moves it on was away too.
+func (s *Service) early(deadline time.Duration) bool {
+	return !s.Since.IsZero() && s.home.Clock.Now().Sub(s.Since) < min(deadline, rules[Created].deadline)
+}
+
+// sweepRun ends a run that is past its deadline, or closes one whose end was settled
+// and whose execution did not see to it.
 func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) error {
 	r, run, err := s.openRun(ctx, org, id)
-	if err != nil {
+	if err != nil || run.Status != Running && s.early(rules[run.Status].deadline) {
 		return err
 	}
 	switch run.Status {
@@ -74,18 +78,47 @@ func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) erro
 	case Queued:
 		_, _, err = s.moveRun(ctx, r, run, Canceled, change{reason: "expired", why: "it waited too long"})
 	case Running:
-		_, err = s.Cancel(ctx, org, id, "timeout", "the run took longer than it may")
+		err = s.sweepRunning(ctx, r)
 	case Canceling:
-		if err = s.cancelStages(ctx, r); err == nil {
+		if err = s.cancelStages(ctx, r, nil); err == nil {
 			err = s.closeRun(ctx, r, true)
 		}
 		if err == nil {
-			err = s.home.Flow.Stop(ctx, RunMachine, string(id), "RunLost", "the sweeper has ended the run")
+			err = s.stopRun(ctx, id)
 		}
 	default:
 		return nil
 	}
 	if lost(err) {
+		return nil
+	}
+	return err
+}
+
+// sweepRunning closes a running run whose stages are all over, and cancels one that
+// has taken too long.
+func (s *Service) sweepRunning(ctx context.Context, r ref) error {
+	end, err := s.stage(ctx, r, endKey)
+	if err != nil {
+		return err
+	}
+	if !end.Status.Final() {
+		_, err = s.Cancel(ctx, r.org, r.run, "timeout", "the run took longer than it may")
+		return err
+	}
+	if err := s.wakeRun(ctx, r); err != nil {
+		return err
+	}
+	if err := s.closeRun(ctx, r, false); err != nil {
+		return err
+	}
+	return s.stopRun(ctx, r.run)
+}
+
+// stopRun ends the execution of a run that the sweeper has closed, if there is one.
+func (s *Service) stopRun(ctx context.Context, id RunID) error {
+	err := s.home.Flow.Stop(ctx, RunMachine, string(id), "RunLost", "the sweeper has ended the run")
+	if errors.Is(err, platform.ErrNotFound) {
 		return nil
 	}
 	return err
@@ -98,21 +131,43 @@ func (s *Service) sweepStage(ctx context.Context, org platform.Org, id RunID, ke
 		return err
 	}
 	st, err := s.stage(ctx, r, key)
-	if err != nil || st.Status.Final() {
+	if err != nil || st.Status.Final() || st.Status != StageRunning && s.early(stageRules[st.Status].deadline) {
 		return err
 	}
-	if st.Status == StageReported {
-		if err := s.wake(ctx, r, key, st.Attempt); err != nil {
+	return s.carryOn(ctx, r, st, maxLooks) // it was waited for long enough
+}
+
+// TaskEnded carries on the attempt of a task that has ended without a word of its
+// supervisor: what a home that sees tasks die tells, so that nobody waits for a
+// heartbeat. job is the task's, of JobName.
+func (s *Service) TaskEnded(ctx context.Context, job string) error {
+	name, err := ParseJobName(job)
+	if err != nil {
+		return err
+	}
+	r, _, err := s.openRun(ctx, name.Org, name.Run)
+	if errors.Is(err, platform.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := s.stage(ctx, r, name.Key)
+	if err != nil || st.Status.Final() || st.Status == StageReported || st.Attempt != name.Attempt {
+		return err
+	}
+	return s.carryOn(ctx, r, st, 0)
+}
+
+// carryOn asks what became of an attempt, and records it if it is over.
+func (s *Service) carryOn(ctx context.Context, r ref, st Stage, looks int) error {
+	if st.Status != StageReported {
+		found, err := s.inspect(ctx, r, call{Key: st.Key, Attempt: st.Attempt, Looks: looks})
+		if err != nil || found.Next != "record" {
 			return err
 		}
-		return s.recordLost(ctx, r, st)
 	}
-	in := call{Key: key, Attempt: st.Attempt}
-	found, err := s.inspect(ctx, r, in)
-	if err != nil || found.Next != "record" {
-		return err
-	}
-	if err := s.wake(ctx, r, key, st.Attempt); err != nil {
+	if err := s.wake(ctx, r, st.Key, st.Attempt); err != nil {
 		return err
 	}
 	return s.recordLost(ctx, r, st)

@@ -41,6 +41,7 @@ type Home struct {
 	flow   *engine.Flow
 	timers *Timers
 	tasks  *Tasks
+	ended  func(ctx context.Context, job string) error
 	log    *slog.Logger
 }
 
@@ -91,6 +92,9 @@ func (o Options) withDefaults() Options {
 
 // open fills the home. What it has opened when it fails, Close closes.
 func (h *Home) open(ctx context.Context, dir string, o Options) error {
+	if err := h.folder.sweepTemp(); err != nil {
+		return err
+	}
 	keys, err := h.folder.keys()
 	if err != nil {
 		return err
@@ -130,9 +134,17 @@ func (h *Home) open(ctx context.Context, dir string, o Options) error {
 	return nil
 }
 
+// TempDir is a folder for temporary files on the disk of the data. It is empty when
+// the home opens.
+func (h *Home) TempDir() string { return filepath.Join(h.folder.dir, tempFolder) }
+
 // SetFunctions says what the names in the state machines stand for. It is called
 // before Run: the functions are made of the home.
 func (h *Home) SetFunctions(functions map[string]platform.Function) { h.flow.SetFunctions(functions) }
+
+// OnTaskEnded says who is told of a task whose supervisor died without a word: the
+// task's job. It is called before Run.
+func (h *Home) OnTaskEnded(ended func(ctx context.Context, job string) error) { h.ended = ended }
 
 // BlobHandler serves the URLs that the home's blobs sign, below BlobsPath.
 func (h *Home) BlobHandler() http.Handler { return h.blobs.Handler(h.log) }
@@ -152,6 +164,9 @@ func (h *Home) Run(ctx context.Context) error {
 		defer cancel()
 		timersErr = h.timers.Run(ctx)
 	})
+	if h.tasks != nil && h.ended != nil {
+		running.Go(func() { h.tasks.Watch(ctx, h.ended) })
+	}
 	running.Wait()
 	return errors.Join(flowErr, timersErr)
 }

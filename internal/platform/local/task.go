@@ -55,12 +55,14 @@ type Tasks struct {
 	children map[string]*child        // that we have started, and that have a task
 	ended    map[string]platform.Task // how tasks ended, as far as we have seen it
 	killed   map[string]bool          // whose grace is over
+	watched  map[string]taskRecord    // whose end Watch has not told
 	swept    time.Time
 }
 
 // taskRecord is the file of a task.
 type taskRecord struct {
 	ID      string    `json:"id"`
+	Job     string    `json:"job,omitempty"`
 	PID     int       `json:"pid"` // 0: it never started
 	Started uint64    `json:"started_ticks"`
 	Boot    string    `json:"boot"`
@@ -91,9 +93,22 @@ func NewTasks(dir string, opt TaskOptions) (*Tasks, error) {
 	t := &Tasks{
 		dir: dir, opt: opt, boot: boot, swept: opt.Clock.Now(),
 		children: map[string]*child{}, ended: map[string]platform.Task{}, killed: map[string]bool{},
+		watched: map[string]taskRecord{},
 	}
 	t.idle = newIdle(dir, opt, t.exited)
-	return t, t.sweep()
+	return t, errors.Join(t.sweep(), t.findTasks())
+}
+
+// findTasks watches the tasks of the server before.
+func (t *Tasks) findTasks() error {
+	names, err := filepath.Glob(filepath.Join(t.dir, "*.json"))
+	for _, name := range names {
+		record, readErr := t.read(strings.TrimSuffix(filepath.Base(name), ".json"))
+		if err = errors.Join(err, readErr); readErr == nil {
+			t.watch(record)
+		}
+	}
+	return err
 }
 
 // Close ends the idle supervisors.
@@ -117,13 +132,16 @@ func (t *Tasks) Run(_ context.Context, spec platform.TaskSpec) (string, error) {
 	}
 	t.sweepSometimes()
 	child, err := t.idle.take()
-	record := taskRecord{ID: id, Boot: t.boot, At: t.opt.Clock.Now().UTC()}
+	record := taskRecord{ID: id, Job: spec.Job, Boot: t.boot, At: t.opt.Clock.Now().UTC()}
 	if err != nil {
 		record.Failure = err.Error()
 	} else {
 		record.PID, record.Started = child.process.PID, child.process.Started
 	}
 	created, err := t.create(record)
+	if created {
+		t.watch(record)
+	}
 	if child != nil {
 		if err != nil || !created {
 			return id, errors.Join(err, t.idle.giveBack(child))
@@ -309,6 +327,7 @@ func (t *Tasks) forget(id string) error {
 	delete(t.children, id)
 	delete(t.ended, id)
 	delete(t.killed, id)
+	delete(t.watched, id)
 	t.mu.Unlock()
 	err := os.Remove(t.exitPath(id))
 	if errors.Is(err, os.ErrNotExist) {

@@ -75,7 +75,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 		Table: memory.NewTable(clock), Blobs: memory.NewBlobs(clock), Keys: memory.NewKeys(),
 		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: memory.NewTasks(clock, tasks.run),
 	}
-	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets)})
+	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets), Live: liveEvery})
 	flow.SetFunctions(map[string]platform.Function{"pipeline": service.Function})
 
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
