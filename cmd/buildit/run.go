@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/mask"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
@@ -285,6 +287,11 @@ func readSecrets(env *environment, flags runFlags) (map[string]string, error) {
 			return nil, fmt.Errorf("--secret %s: the environment has no variable %s", name, name)
 		}
 		secrets[name] = value
+	}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if mask.Refuse(secrets[name]) != "" { // its words may hold the value
+			fmt.Fprintf(env.stderr, "buildit run: warning: secret %s stays readable in logs: it is too short or too common to be masked\n", name)
+		}
 	}
 	return secrets, nil
 }

@@ -86,7 +86,7 @@ func stageLines(st pipeline.Stage) []string {
 		}
 		return lines
 	case st.Status == pipeline.StageQueued && st.Attempt > 1:
-		return []string{fmt.Sprintf("%s; attempt %d follows", st.Why, st.Attempt)}
+		return []string{fmt.Sprintf("%s; attempt %d follows", strings.TrimSuffix(st.Why, "."), st.Attempt)}
 	case !st.Status.Final():
 		return nil
 	}

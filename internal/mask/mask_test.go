@@ -168,12 +168,40 @@ func TestEncodings(t *testing.T) {
 	for name, text := range map[string]string{
 		"plain": secret, "hex": hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))),
 		"query": url.QueryEscape(secret), "path": url.PathEscape(secret), "lower": lowerEscapes(url.QueryEscape(secret)),
-		"json": strings.Trim(string(quoted), `"`), "shell": strings.ReplaceAll(secret, "'", `'\''`),
+		"ascii": `it's <a> \"p@ss\"/w\u00f6rd $1 & more\\`,
+		"json":  strings.Trim(string(quoted), `"`), "shell": strings.ReplaceAll(secret, "'", `'\''`),
 		"double": `it's <a> \"p@ss\"/wörd \$1 & more\\`, "%q": `it\'s\ \<a\>\ \"p@ss\"/wörd\ \$1\ \&\ more\\`,
 	} {
 		if got := through(t, set, "x "+text+" y"); got != "x *** y" {
 			t.Errorf("%s: %q became %q", name, text, got)
 		}
+	}
+}
+
+// TestPasswordOfURL: a tool that connects prints the password without its URL.
+func TestPasswordOfURL(t *testing.T) {
+	t.Parallel()
+	set := Compile("postgres://bob:hunter2%2Fhunter2@db.example.com/shop")
+	for text, want := range map[string]string{
+		"no entry for hunter2/hunter2!":                           "no entry for ***!",
+		"PGPASSWORD=hunter2%2Fhunter2 psql":                       "PGPASSWORD=*** psql",
+		"postgres://bob:hunter2%2Fhunter2@db.example.com/shop is": "*** is",
+		"bob at db.example.com":                                   "bob at db.example.com",
+	} {
+		if got := through(t, set, text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+	if got := through(t, Compile("https://bob:test@example.com"), "a test"); got != "a test" {
+		t.Errorf("a password that is a common word was masked: %q", got)
+	}
+}
+
+// TestBeyondASCII: many encoders of JSON write \u for all that is not ASCII.
+func TestBeyondASCII(t *testing.T) {
+	t.Parallel()
+	if got := through(t, Compile("clé/😀1"), `"cl\u00e9/\ud83d\ude001" "cl\u00e9\/\ud83d\ude001"`); got != `"***" "***"` {
+		t.Error(got)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Shortest is the length in bytes below which a text is no needle: it would be
@@ -53,6 +55,7 @@ func needles(value string) []string {
 			}
 		}
 	}
+	plain = append(plain, passwords(value)...)
 	found := map[string]bool{}
 	for _, text := range plain {
 		for _, form := range forms(text) {
@@ -66,6 +69,24 @@ func needles(value string) []string {
 		list = append(list, form)
 	}
 	slices.Sort(list)
+	return list
+}
+
+// passwords are those in a value that is a URL, as it was written and as it is
+// used: a tool that connects prints the one without the other.
+func passwords(value string) []string {
+	address, err := url.Parse(strings.TrimSpace(value))
+	if err != nil || address.User == nil {
+		return nil
+	}
+	password, _ := address.User.Password()
+	if Refuse(password) != "" {
+		return nil
+	}
+	list := []string{password}
+	if _, written, ok := strings.Cut(address.User.String(), ":"); ok {
+		list = append(list, written)
+	}
 	return list
 }
 
@@ -130,8 +151,27 @@ func jsonForms(text string) []string {
 		return nil // no string fails: invalid UTF-8 is replaced
 	}
 	bare := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(plain.String(), "\n"), `"`), `"`)
+	ascii := escapeNonASCII(bare)
 	html := strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(bare)
-	return []string{bare, html, strings.ReplaceAll(bare, "/", `\/`)}
+	return []string{bare, html, strings.ReplaceAll(bare, "/", `\/`), ascii, strings.ReplaceAll(ascii, "/", `\/`)}
+}
+
+// escapeNonASCII writes what is not ASCII as \uXXXX, in pairs above U+FFFF, as the
+// encoders of several languages do by default.
+func escapeNonASCII(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r < utf8.RuneSelf:
+			b.WriteRune(r)
+		case r > 0xffff:
+			first, second := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, first, second)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // shellForms are text as shells quote it: within '…' in two habits, within "…",

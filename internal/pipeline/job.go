@@ -137,12 +137,12 @@ func (g *Graph) fetches(node int, above upstream) ([]supervisor.Fetch, error) {
 					return nil, problem.New(problem.Invalid, "fetch %q: it was made as a reference (value=), not as files; use $ARTIFACT_%s", f.Name, variable(f.Name))
 				}
 				found = true
-				to := orText(f.To, ".")
+				to, folder := orText(f.To, "."), ""
 				if g.Nodes[maker].Total > 1 {
-					to = path.Join(to, folderName(g.Nodes[maker]))
+					to, folder = path.Join(to, g.folderName(maker)), to
 				}
 				list = append(list, supervisor.Fetch{
-					Name: a.Name, To: to, Optional: f.Optional,
+					Name: a.Name, To: to, Folder: folder, Optional: f.Optional,
 					Manifest: supervisor.Object{Kind: "artifact", Name: a.Name, SHA256: a.SHA256, Size: a.ManifestSize},
 				})
 			}
@@ -171,8 +171,22 @@ func (g *Graph) makers(artifact, from string) []int {
 	return cells
 }
 
-// folderName is a cell's name as one folder: its values, in axis order.
-func folderName(n Node) string {
+// folderName is a cell's name as one folder: its values, in axis order. Cells whose
+// values make the same folder, or none, have a part of their key behind it.
+func (g *Graph) folderName(node int) string {
+	n := g.Nodes[node]
+	name := valuesAsFolder(n)
+	unsafe := strings.Trim(name, ".") == ""
+	for _, other := range g.cells[g.spec(node).Name] {
+		unsafe = unsafe || other != node && strings.EqualFold(valuesAsFolder(g.Nodes[other]), name)
+	}
+	if unsafe {
+		return strings.ReplaceAll(name, ".", "_") + "-" + string(n.Key[:8])
+	}
+	return name
+}
+
+func valuesAsFolder(n Node) string {
 	values := make([]string, 0, len(n.Pairs))
 	for _, p := range n.Pairs {
 		values = append(values, strings.Map(func(r rune) rune {
@@ -247,12 +261,17 @@ func (g *Graph) platformEnv(n Node, attempt int) map[string]string {
 		"BUILDIT_COMMIT_MESSAGE": message, "BUILDIT_COMMIT_AUTHOR": t.Author,
 		"BUILDIT_CLASS": "process", "BUILDIT_ARCH": runtime.GOARCH, "BUILDIT_OS": "linux",
 	}
+	env["BUILDIT_COMMIT_TIME"] = "" // there, so that a script with `set -u` can ask
 	if !t.CommitTime.IsZero() {
 		env["BUILDIT_COMMIT_TIME"] = t.CommitTime.UTC().Format(time.RFC3339)
 	}
-	if t.PullRequest > 0 {
+	if t.Event == "pull-request" {
+		number := "" // a local run plays one that has none
+		if t.PullRequest > 0 {
+			number = fmt.Sprint(t.PullRequest)
+		}
 		maps.Copy(env, map[string]string{
-			"BUILDIT_PULL_REQUEST": fmt.Sprint(t.PullRequest), "BUILDIT_PULL_REQUEST_BASE": t.Base,
+			"BUILDIT_PULL_REQUEST": number, "BUILDIT_PULL_REQUEST_BASE": t.Base,
 			"BUILDIT_PULL_REQUEST_HEAD": t.Head, "BUILDIT_PULL_REQUEST_FORK": fmt.Sprint(t.Fork),
 		})
 	}

@@ -111,6 +111,9 @@ type Fetch struct {
 	Manifest Object `json:"manifest"`
 	To       string `json:"to"`
 	Optional bool   `json:"optional,omitempty"`
+	// Folder is what $ARTIFACT_NAME names: "" for To itself, else the folder in which
+	// the artifacts of a matrix lie side by side.
+	Folder string `json:"folder,omitempty"`
 }
 
 // ArtifactUse is an artifact that the stage makes.

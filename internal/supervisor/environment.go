@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -55,7 +56,7 @@ func (a *attempt) buildEnvironment() error {
 		e.vars[name] = value
 	}
 	for _, fetch := range a.job.Fetches {
-		e.vars["ARTIFACT_"+variableName(fetch.Name)] = filepath.Join(a.folders.workspace, fetch.To)
+		e.vars["ARTIFACT_"+variableName(fetch.Name)] = filepath.Join(a.folders.workspace, cmp.Or(fetch.Folder, fetch.To))
 	}
 	return a.addSecrets()
 }
