@@ -5,6 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 export CGO_ENABLED ?= 0
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildit
 
 .PHONY: build up demo test bench fuzz race lint torture tools clean help
 
@@ -27,7 +28,10 @@ test: tools lint ## every test, with what they need
 race: tools ## every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
-bench: build ## the figures of ARCHITECTURE.md, as a table
+ACT := $(CACHE)/act-0.2.89/act
+bench: build ## the figures of ARCHITECTURE.md, as a table; installs act, a peer, once
+	@if [ ! -x $(ACT) ]; then echo "building act 0.2.89 into $(CACHE)" && \
+	  GOBIN=$(dir $(ACT)) $(GO) install github.com/nektos/act@v0.2.89 || echo "act is not here"; fi
 	$(GO) run ./internal/bench
 
 FUZZTIME ?= 30s
@@ -47,7 +51,6 @@ lint: ## go vet, staticcheck, gofumpt
 	@unformatted=$$($(GO) tool gofumpt -l $$(git ls-files '*.go')); \
 	  test -z "$$unformatted" || { echo "not formatted (go tool gofumpt -w FILE):"; echo "$$unformatted"; exit 1; }
 
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildit
 ASL_VALIDATOR := $(CACHE)/asl-validator-4.0.0/node_modules/.bin/asl-validator
 export BUILDIT_ASL_VALIDATOR ?= $(ASL_VALIDATOR)
 tools: ## what the tests need besides Go and git, cached by version in the user's cache folder

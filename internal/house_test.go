@@ -16,7 +16,7 @@ const module = "github.com/buildit-dev/buildit"
 // rooms is the house from top to bottom (ARCHITECTURE.md). A package imports
 // packages that stand below its own room, and subpackages of its own room.
 var rooms = []string{
-	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench",
+	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench", "internal/e2e",
 	"internal/wiring",
 	"internal/repository", "internal/pipeline", "internal/access",
 	"internal/forge", "internal/outbound",

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/buildit-dev/buildit/internal/access"
@@ -63,8 +64,9 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
-		Version: version, Data: o.data, Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
-		Local: o.allowLocal || isLoopback(listener.Addr()),
+		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
+		AllowUntrusted: o.allowUntrusted,
+		Local:          o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())
@@ -104,10 +106,13 @@ func newLog(o options, stderr io.Writer) *slog.Logger {
 // runnerName is the supervisor, the first process of every task.
 const runnerName = "buildit-runner"
 
+// minWarm is how many idle supervisors wait at least; each takes about 8 MB.
+const minWarm = 4
+
 // tasks finds the supervisor beside this program. Commands begin with what a login
 // shell has, and not with this process's environment, which may hold secrets.
 func tasks() local.TaskOptions {
-	var t local.TaskOptions
+	t := local.TaskOptions{Warm: max(minWarm, 2*runtime.NumCPU())}
 	self, err := os.Executable()
 	if err == nil {
 		self, err = filepath.EvalSymlinks(self)

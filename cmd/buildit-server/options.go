@@ -11,12 +11,13 @@ import (
 
 // options are what the command line decides.
 type options struct {
-	listen     string
-	data       string
-	public     string
-	allowLocal bool
-	verbose    bool
-	version    bool
+	listen         string
+	data           string
+	public         string
+	allowLocal     bool
+	allowUntrusted bool
+	verbose        bool
+	version        bool
 }
 
 const usage = `usage: buildit-server [FLAG…]
@@ -28,6 +29,8 @@ Everything of BuildIt on one machine, in one process.
   --public-url URL    the address that git providers and browsers call, behind a proxy
   --allow-local       repositories may be folders and addresses of this machine; always so
                       where only this machine reaches the server
+  --allow-untrusted   run the commits of strangers (pull requests from forks) too, with your
+                      rights on this machine; without it they are skipped
   --verbose           log more
   --version           print the version
 
@@ -45,6 +48,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.data, "data", filepath.Join(".buildit", "data"), "")
 	flags.StringVar(&o.public, "public-url", "", "")
 	flags.BoolVar(&o.allowLocal, "allow-local", false, "")
+	flags.BoolVar(&o.allowUntrusted, "allow-untrusted", false, "")
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
 	err := flags.Parse(args)

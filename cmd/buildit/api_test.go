@@ -37,6 +37,17 @@ func TestAPIVerbs(t *testing.T) {
 				}
 				s.cut(n)
 			}),
+			"command": scripted(func(s *script, args []string) {
+				first, err := strconv.ParseInt(args[2], 10, 64)
+				if err != nil {
+					panic(err)
+				}
+				last, err := strconv.ParseInt(args[3], 10, 64)
+				if err != nil {
+					panic(err)
+				}
+				s.command(args[0], args[1], first, last)
+			}),
 			"spoil": scripted(func(s *script, _ []string) { // other bytes behind every grant
 				s.change(func() {
 					for digest := range s.artifact().Blobs {

@@ -51,7 +51,8 @@ func newClient(env *environment, o options) (*client, error) {
 	c.from = filepath.Join(env.dir, ".buildit", "data", access.TokenFile)
 	token, err := access.ReadTokenFile(c.from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no token: set BUILDIT_TOKEN, or run this where `buildit up` runs (it writes %s)", c.from)
+		return nil, fmt.Errorf("there is no token: set BUILDIT_TOKEN, or run this in the folder where `buildit up` was started "+
+			"(there would be %s; where --data was given, `buildit up` prints the file of the owner's token)", c.from)
 	}
 	c.token = token
 	return c, err

@@ -24,10 +24,10 @@ const (
 	maxFrameSize = 64 << 10
 )
 
-// follow prints the logs of a run, or of one stage of it, until it ends. A broken
-// connection is made anew, and goes on where it was.
-func follow(ctx context.Context, c *call, id, stage string) error {
-	w := &watch{call: c, run: id, stage: stage, logs: map[string]*watched{}, out: newPrinter(c, stage != "")}
+// follow prints the logs of a run, or of one stage of it from a line on, until it
+// ends. A broken connection is made anew, and goes on where it was.
+func follow(ctx context.Context, c *call, id, stage string, line int64) error {
+	w := &watch{call: c, run: id, stage: stage, line: line, logs: map[string]*watched{}, out: newPrinter(c, stage != "")}
 	pause, lost := firstPause, time.Time{}
 	for {
 		heard, err := w.connect(ctx)
@@ -66,6 +66,7 @@ func (f finalError) Error() string { return f.err.Error() }
 type watch struct {
 	*call
 	run, stage string
+	line       int64  // to begin with, 0 for the first
 	status     string // of the run; "" before the first frame
 	ended      bool   // the run is final
 	stages     []access.StageView
@@ -132,7 +133,11 @@ func (w *watch) subscribe(ctx context.Context) error {
 }
 
 func (w *watch) sayLog(ctx context.Context, id string, log *watched) error {
-	return w.say(ctx, access.Frame{Log: id, From: &access.From{Segment: log.next}})
+	from := access.From{Segment: log.next, Offset: log.have}
+	if from == (access.From{}) {
+		from.Line = w.line
+	}
+	return w.say(ctx, access.Frame{Log: id, From: &from})
 }
 
 func (w *watch) say(ctx context.Context, frame access.Frame) error {
@@ -187,7 +192,10 @@ func (w *watch) take(ctx context.Context, frame access.Frame) error {
 	if again := log.have - frame.Offset; again > 0 { // we had the beginning of this segment
 		payload = payload[min(again, int64(len(payload))):]
 	}
-	log.have += int64(len(payload))
+	if missing := frame.Offset - log.have; missing > 0 && log.have > 0 {
+		fmt.Fprintf(w.env.stderr, "buildit: %s: %d bytes are left out here: the log is longer than what is kept of it\n", log.stage, missing)
+	}
+	log.have = max(log.have, frame.Offset+int64(frame.Bytes))
 	if !frame.More {
 		log.next = frame.N + 1
 	}

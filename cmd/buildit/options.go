@@ -17,13 +17,24 @@ type options struct {
 	org    string
 	json   bool
 	flags  *flag.FlagSet
+	getenv func(string) string
+}
+
+// variable is the value of an environment variable, which is how secrets are given:
+// what is on the command line, others on this machine can read.
+func (o *options) variable(name string) (string, error) {
+	value := o.getenv(name)
+	if value == "" {
+		return "", mistake("the environment variable %s is not set", name)
+	}
+	return value, nil
 }
 
 // apiFlags are the words that completion offers for these verbs.
 var apiFlags = []string{"--server", "--org", "--json"}
 
-func newOptions(name string) *options {
-	o := &options{flags: flag.NewFlagSet(name, flag.ContinueOnError)}
+func newOptions(name string, env *environment) *options {
+	o := &options{flags: flag.NewFlagSet(name, flag.ContinueOnError), getenv: env.getenv}
 	o.flags.SetOutput(io.Discard)
 	o.flags.StringVar(&o.server, "server", "", "")
 	o.flags.StringVar(&o.org, "org", "", "")
@@ -68,7 +79,7 @@ type call struct {
 // are, does it, and turns its error into a message and an exit code.
 func apiVerb(name string, least, most int, prepare func(*options) func(context.Context, *call) error) func(context.Context, *environment, []string) int {
 	return func(ctx context.Context, env *environment, args []string) int {
-		o := newOptions(name)
+		o := newOptions(name, env)
 		do := prepare(o)
 		words, err := o.parse(args)
 		if err == nil && (len(words) < least || len(words) > most) {
@@ -88,7 +99,9 @@ func apiVerb(name string, least, most int, prepare func(*options) func(context.C
 func countOf(least, most int) string {
 	switch {
 	case most == 0:
-		return "no words"
+		return "flags only, no other word"
+	case most == 1:
+		return "one word besides its flags"
 	case least == most:
 		return fmt.Sprintf("%d words", most)
 	default:
@@ -123,6 +136,13 @@ func (c *call) printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
+// printLine writes JSON in one line: for what is a list of unknown length.
+func (c *call) printLine(value any) error {
+	encoder := json.NewEncoder(c.env.stdout)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
 // say writes a line for people.
 func (c *call) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(c.env.stdout, format+"\n", args...)
@@ -131,8 +151,13 @@ func (c *call) say(format string, args ...any) error {
 
 // colours tells whether stdout is a terminal whose user has not asked for none.
 func (e *environment) colours() bool {
+	return e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb" && e.terminal()
+}
+
+// terminal tells whether stdout is one.
+func (e *environment) terminal() bool {
 	file, ok := e.stdout.(*os.File)
-	if !ok || e.getenv("NO_COLOR") != "" || e.getenv("TERM") == "dumb" {
+	if !ok {
 		return false
 	}
 	info, err := file.Stat()

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,16 +32,17 @@ type script struct {
 	http   *httptest.Server
 	tokens map[string]string // by role
 
-	mu      sync.Mutex
-	run     map[string]any
-	stages  []access.StageView
-	logs    map[string][]access.Segment // by log id
-	final   bool
-	changed chan struct{}
-	watched *sync.Cond // a log was asked for
-	asked   int
-	open    []net.Conn // WebSockets
-	blobs   map[string][]byte
+	mu       sync.Mutex
+	run      map[string]any
+	stages   []access.StageView
+	logs     map[string][]access.Segment // by log id
+	commands map[string][]commandGroup   // by stage key
+	final    bool
+	changed  chan struct{}
+	watched  *sync.Cond // a log was asked for
+	asked    int
+	open     []net.Conn // WebSockets
+	blobs    map[string][]byte
 }
 
 const (
@@ -50,7 +52,7 @@ const (
 
 func newScript(t testing.TB) *script {
 	s := &script{
-		tokens: map[string]string{}, logs: map[string][]access.Segment{}, changed: make(chan struct{}), blobs: map[string][]byte{},
+		tokens: map[string]string{}, logs: map[string][]access.Segment{}, changed: make(chan struct{}), blobs: map[string][]byte{}, commands: map[string][]commandGroup{},
 		run: map[string]any{
 			"id": theRun, "number": 7, "pipeline": "shop", "repository": "r1", "commit": theCommit, "branch": "main",
 			"message": "Sell \x1b[31mtea\nand more", "status": "running", "event": "push", "stage_count": 2,
@@ -196,13 +198,31 @@ func (s *script) cancelRun(*http.Request) (any, error) {
 }
 
 func (s *script) storedLog(r *http.Request) (any, error) {
+	query := r.URL.Query()
+	if query.Get("format") == "index" {
+		return logIndex{Groups: s.commands[r.PathValue("stage")]}, nil
+	}
 	var text bytes.Buffer
 	for _, segment := range s.logs[theRun+"/"+r.PathValue("stage")+"/1"] {
 		text.Write(segment.Text)
 	}
+	lines := bytes.SplitAfter(text.Bytes(), []byte("\n"))
+	if first, err := strconv.Atoi(query.Get("line")); err == nil {
+		lines = lines[min(first-1, len(lines)):]
+	}
+	if count, err := strconv.Atoi(query.Get("lines")); err == nil {
+		lines = lines[:min(count, len(lines))]
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "log", time.Time{}, bytes.NewReader(text.Bytes()))
+		http.ServeContent(w, r, "log", time.Time{}, bytes.NewReader(bytes.Join(lines, nil)))
 	}), nil
+}
+
+// command says which lines of a stage a command has printed.
+func (s *script) command(key, name string, first, last int64) {
+	s.change(func() {
+		s.commands[key] = append(s.commands[key], commandGroup{Name: name, First: first, Last: last, Seconds: 1.5, ExitCode: len(s.commands[key])})
+	})
 }
 
 // artifact is what the run has left: a program and a link to it.
@@ -234,7 +254,7 @@ func (s *script) Segments(_ context.Context, _ access.Caller, log string, from a
 	s.asked++
 	s.watched.Broadcast()
 	segments := s.logs[log]
-	view := access.LogView{Segments: segments[min(from.Segment, len(segments)):], Next: len(segments), Changed: s.changed}
+	view := access.LogView{Segments: segments[min(from.Segment, len(segments)):], Next: access.From{Segment: len(segments)}, Changed: s.changed}
 	for _, stage := range s.stages {
 		if log == fmt.Sprintf("%s/%s/%d", theRun, stage.Key, stage.Attempt) && isFinal(stage.Status) {
 			view.Ended, view.Status = true, stage.Status

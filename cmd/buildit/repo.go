@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,12 +14,13 @@ import (
 func init() {
 	register(verb{
 		name: "repo", summary: "connect repositories, and look at those that are",
-		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--no-run] | confirm REPO [--off] |\n" +
-			"         list | show REPO | scan REPO [--commit COMMIT] | sync REPO | disconnect REPO [--json]",
+		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--provider-id ID] [--token-env VARIABLE]\n" +
+			"                 [--secret-env VARIABLE] [--no-run] | confirm REPO [--off] | list | show REPO | scan REPO [--commit COMMIT] |\n" +
+			"         sync REPO | deliveries REPO [--limit N] | new-secret REPO [--secret-env VARIABLE] | disconnect REPO [--json]",
 		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop --no-run",
 		flags: append([]string{
-			"connect", "confirm", "list", "show", "scan", "sync", "disconnect",
-			"--name", "--provider", "--no-run", "--off", "--commit",
+			"connect", "confirm", "list", "show", "scan", "sync", "deliveries", "new-secret", "disconnect",
+			"--name", "--provider", "--provider-id", "--token-env", "--secret-env", "--no-run", "--off", "--commit", "--limit",
 		}, apiFlags...),
 		run: repo,
 	})
@@ -31,6 +34,8 @@ var repoVerbs = map[string]func(context.Context, *environment, []string) int{
 	"show":       apiVerb("repo show", 1, 1, plainly(repoShow)),
 	"scan":       apiVerb("repo scan", 1, 1, repoScan),
 	"sync":       apiVerb("repo sync", 1, 1, plainly(repoSync)),
+	"deliveries": apiVerb("repo deliveries", 1, 1, repoDeliveries),
+	"new-secret": apiVerb("repo new-secret", 1, 1, repoNewSecret),
 	"disconnect": apiVerb("repo disconnect", 1, 1, plainly(repoDisconnect)),
 }
 
@@ -45,23 +50,24 @@ func repo(ctx context.Context, env *environment, args []string) int {
 	}
 	do, ok := repoVerbs[args[0]]
 	if !ok {
-		return verbs["repo"].usageError(env, "there is no %q", args[0])
+		return verbs["repo"].usageError(env, "there is no %q%s", args[0], meant(args[0], slices.Sorted(maps.Keys(repoVerbs))))
 	}
 	return do(ctx, env, args[1:])
 }
 
 // repository is what the CLI prints of one.
 type repository struct {
-	ID            string    `json:"id"`
-	Name          string    `json:"name"`
-	URL           string    `json:"url"`
-	Provider      string    `json:"provider"`
-	DefaultBranch string    `json:"default_branch"`
-	Status        string    `json:"status"`
-	Banner        string    `json:"banner"`
-	RunPipelines  bool      `json:"run_pipelines"`
-	Created       time.Time `json:"created"`
-	Looked        time.Time `json:"looked"`
+	ID            string      `json:"id"`
+	Name          string      `json:"name"`
+	URL           string      `json:"url"`
+	Provider      string      `json:"provider"`
+	DefaultBranch string      `json:"default_branch"`
+	Status        string      `json:"status"`
+	Banner        string      `json:"banner"`
+	RunPipelines  bool        `json:"run_pipelines"`
+	Created       time.Time   `json:"created"`
+	Looked        time.Time   `json:"looked"`
+	Hook          *hookHealth `json:"hook"`
 }
 
 // scanned is what a scan has found.
@@ -81,12 +87,9 @@ type finding struct {
 // connected is the answer to connect.
 type connected struct {
 	Repository repository `json:"repository"`
-	Webhook    *struct {
-		Path   string `json:"path"`
-		Secret string `json:"secret"`
-	} `json:"webhook"`
-	Scan   *scanned `json:"scan"`
-	Notice string   `json:"notice"`
+	Webhook    *webhook   `json:"webhook"`
+	Scan       *scanned   `json:"scan"`
+	Notice     string     `json:"notice"`
 }
 
 func repoConnect(o *options) func(context.Context, *call) error {
@@ -96,6 +99,15 @@ func repoConnect(o *options) func(context.Context, *call) error {
 	}
 	text("name", "name")
 	text("provider", "provider")
+	text("provider-id", "provider_id")
+	secret := func(flag, field string) {
+		o.flags.Func(flag, "", func(variable string) (err error) {
+			in[field], err = o.variable(variable)
+			return err
+		})
+	}
+	secret("token-env", "token")
+	secret("secret-env", "webhook_secret")
 	o.flags.BoolFunc("no-run", "", func(string) error { in["run_pipelines"] = false; return nil })
 	return func(ctx context.Context, c *call) error {
 		in["url"] = c.words[0]
@@ -117,9 +129,7 @@ func (c *call) printConnected(got connected) error {
 		err = c.printFindings(*got.Scan)
 	}
 	if err == nil && got.Webhook != nil {
-		err = c.say("\nTo hear of pushes at once, add this webhook at the provider (the secret is shown only now):\n"+
-			"  address  %s\n  secret   %s\nWithout it BuildIt looks at the repository from time to time.",
-			c.server+got.Webhook.Path, got.Webhook.Secret)
+		err = c.printWebhook(*got.Webhook)
 	}
 	switch {
 	case err == nil && r.RunPipelines:
@@ -133,6 +143,9 @@ func (c *call) printConnected(got connected) error {
 func repoConfirm(o *options) func(context.Context, *call) error {
 	off := o.flags.Bool("off", false, "")
 	return func(ctx context.Context, c *call) error {
+		if _, err := findRepository(ctx, c, c.words[0]); err != nil {
+			return err
+		}
 		var answer raw[repository]
 		err := c.post(ctx, repositoryPath(c.words[0], "/confirm"), map[string]bool{"run_pipelines": !*off}, &answer)
 		switch {
@@ -175,7 +188,13 @@ func findRepository(ctx context.Context, c *call, word string) (raw[repository],
 	err := c.get(ctx, repositoryPath(word, ""), &found)
 	var r *refusal
 	if errors.As(err, &r) && r.Status == http.StatusNotFound {
-		r.hint = "`buildit repo list` shows the repositories that are connected."
+		var names []string
+		err = errors.Join(err, eachPage(ctx, c, "/repositories", nil, func(r raw[repository]) bool {
+			names = append(names, r.value.Name)
+			return len(names) < maxSearched
+		}))
+		r.hint = strings.TrimPrefix(meant(word, names)+"\n`buildit repo list` shows the repositories that are connected.", "; ")
+		r.hint = strings.TrimPrefix(r.hint, "\n")
 	}
 	return found, err
 }
@@ -200,6 +219,9 @@ func repoShow(ctx context.Context, c *call) error {
 		{"connected", ago(r.Created, now)},
 		{"looked at", ago(r.Looked, now)},
 	})
+	if err == nil && r.Hook != nil {
+		err = c.printHealth(*r.Hook, now)
+	}
 	if err == nil && r.Banner != "" {
 		err = c.say("%s", clean(r.Banner, 500))
 	}
@@ -212,6 +234,9 @@ func repoScan(o *options) func(context.Context, *call) error {
 	}{}
 	o.flags.StringVar(&in.Commit, "commit", "", "")
 	return func(ctx context.Context, c *call) error {
+		if _, err := findRepository(ctx, c, c.words[0]); err != nil {
+			return err
+		}
 		var answer raw[scanned]
 		if err := c.post(ctx, repositoryPath(c.words[0], "/scan"), in, &answer); err != nil || c.json {
 			return orJSON(c, err, answer)
@@ -238,13 +263,22 @@ func (c *call) printFindings(s scanned) error {
 }
 
 func repoSync(ctx context.Context, c *call) error {
+	if _, err := findRepository(ctx, c, c.words[0]); err != nil {
+		return err
+	}
 	var answer raw[struct {
 		Banner string   `json:"banner"`
 		Refs   int      `json:"refs"`
 		Runs   []string `json:"runs"`
+		Notes  []string `json:"notes"`
 	}]
 	if err := c.post(ctx, repositoryPath(c.words[0], "/sync"), struct{}{}, &answer); err != nil || c.json {
 		return orJSON(c, err, answer)
+	}
+	for _, note := range answer.value.Notes {
+		if err := c.say("note: %s", clean(note, 500)); err != nil {
+			return err
+		}
 	}
 	switch got := answer.value; {
 	case got.Banner != "":
@@ -258,6 +292,9 @@ func repoSync(ctx context.Context, c *call) error {
 }
 
 func repoDisconnect(ctx context.Context, c *call) error {
+	if _, err := findRepository(ctx, c, c.words[0]); err != nil {
+		return err
+	}
 	if err := c.do(ctx, http.MethodDelete, repositoryPath(c.words[0], ""), nil, nil); err != nil {
 		return err
 	}

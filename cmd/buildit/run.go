@@ -5,17 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
 	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/supervisor"
 	"github.com/buildit-dev/buildit/internal/wiring/localrun"
 )
 
@@ -52,11 +53,11 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 		return verbs["run"].usageError(env, "%v", err)
 	}
 	root, git := workspace.Root(env.dir)
-	path, err := filepath.Rel(root, filepath.Join(env.dir, flags.file))
-	if err != nil || !fs.ValidPath(filepath.ToSlash(path)) {
-		return verbs["run"].usageError(env, "%s is not below %s", flags.file, root)
+	path, err := pipelineToRun(root, env.dir, flags.file)
+	if err != nil {
+		return verbs["run"].usageError(env, "%v", err)
 	}
-	file, diagnostics := language.Load(os.DirFS(root), filepath.ToSlash(path))
+	file, diagnostics := language.Load(os.DirFS(root), path)
 	if file == nil {
 		return refuseFile(env, flags, root, diagnostics)
 	}
@@ -64,7 +65,7 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		return verbs["run"].usageError(env, "%v", err)
 	}
-	trigger := localTrigger(root, git, filepath.ToSlash(path), flags)
+	trigger := localTrigger(root, git, path, flags, env.getenv)
 	if asksForFiles(file) {
 		trigger.Changed, trigger.FilesKnown = changedFiles(root, trigger.DefaultBranch)
 	}
@@ -75,14 +76,20 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 		}
 		options.Approve = true
 	}
+	if err := supervisor.Adopt(); err != nil {
+		fmt.Fprintln(env.stderr, "buildit run: what leaves its process group will outlive the run:", err)
+	}
 	show := newRunShow(env, flags, file)
 	result, err := localrun.Do(ctx, localrun.Config{
 		Root: root, Git: git, InPlace: flags.inPlace, File: file, Trigger: trigger, Options: options,
 		Secrets: secrets, Env: withoutSecrets(os.Environ(), secrets),
 		Log: slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Show: show,
 	})
-	if err != nil {
+	if err = errors.Join(err, supervisor.EndAdopted()); err != nil {
 		fmt.Fprintln(env.stderr, "buildit run:", err)
+		if err := show.broken(err); err != nil {
+			fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+		}
 		return exitError
 	}
 	if err := show.end(result); err != nil {
@@ -111,26 +118,74 @@ func exitOfRun(ctx context.Context, run pipeline.Run) int {
 	return exitError
 }
 
-// refuseFile shows what is wrong with the file.
-func refuseFile(env *environment, flags runFlags, root string, diagnostics []language.Diagnostic) int {
-	if flags.json {
-		if err := newRunShow(env, flags, nil).invalid(diagnostics); err != nil {
-			fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+// pipelineToRun is the path of the pipeline file below root. One that was named
+// counts from dir; else it is the nearest .buildit.kdl from dir up to root, else
+// the only file of .buildit.
+func pipelineToRun(root, dir, named string) (string, error) {
+	below := func(file string) (string, error) {
+		path, err := filepath.Rel(root, file)
+		if err != nil || !filepath.IsLocal(path) {
+			return "", fmt.Errorf("%s is not below %s", named, root)
 		}
-		return exitUsage
+		return filepath.ToSlash(path), nil
+	}
+	if named != "" {
+		file := named
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, named)
+		}
+		if _, err := os.Stat(file); err != nil {
+			return "", fmt.Errorf("there is no file %s", named)
+		}
+		return below(file)
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		file := filepath.Join(at, ".buildit.kdl")
+		if _, err := os.Stat(file); err == nil {
+			return below(file)
+		}
+		if at == root || at == filepath.Dir(at) {
+			break
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(root, ".buildit", "*.kdl"))
+	switch {
+	case err != nil:
+		return "", err
+	case len(files) == 1:
+		return below(files[0])
+	case len(files) > 1:
+		return "", fmt.Errorf("there are %d pipelines in .buildit; name one: --file .buildit/%s", len(files), filepath.Base(files[0]))
+	}
+	return "", errors.New("there is no .buildit.kdl here; write one, or name a file with --file")
+}
+
+// refuseFile shows what is wrong with the file: it is a bad one, unless all that
+// is wrong is what this version cannot do yet.
+func refuseFile(env *environment, flags runFlags, root string, diagnostics []language.Diagnostic) int {
+	reason, code := "not-available", exitRefused
+	for _, d := range diagnostics {
+		if d.Severity == "error" && d.Code != reason {
+			reason, code = "config-invalid", exitUsage
+			break
+		}
 	}
 	from := *env
 	from.dir = root
-	if err := printDiagnostics(&from, []string{flags.file}, diagnostics); err != nil {
-		fmt.Fprintln(env.stderr, "buildit run:", err)
+	var err error
+	if !flags.json {
+		err = printDiagnostics(&from, nil, diagnostics)
 	}
-	return exitUsage
+	if err = errors.Join(err, newRunShow(env, flags, nil).invalid(reason, diagnostics)); err != nil {
+		fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+	}
+	return code
 }
 
 // parseRunFlags reads the arguments. A value stands in the next argument, or
 // behind =.
 func parseRunFlags(args []string) (runFlags, error) {
-	f := runFlags{file: ".buildit.kdl", event: "manual", params: map[string]string{}}
+	f := runFlags{event: "manual", params: map[string]string{}}
 	for i := 0; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
 		if !strings.HasPrefix(name, "-") {
@@ -168,7 +223,7 @@ func (f *runFlags) flag(name string) (set func(string) error, takes bool) {
 	case "--file":
 		return text(&f.file)
 	case "--event":
-		return text(&f.event)
+		return f.setEvent, true
 	case "--branch":
 		return text(&f.branch)
 	case "--tag":
@@ -194,6 +249,18 @@ func (f *runFlags) flag(name string) (set func(string) error, takes bool) {
 		}, true
 	}
 	return nil, false
+}
+
+// setEvent takes an event of the language.
+func (f *runFlags) setEvent(value string) error {
+	if value == "pull_request" {
+		value = "pull-request" // as the language takes it too
+	}
+	if !slices.Contains(language.Events, value) {
+		return fmt.Errorf("there is no event %q; one of %s", value, strings.Join(language.Events, ", "))
+	}
+	f.event = value
+	return nil
 }
 
 func unknownFlag(name string) error {
@@ -271,7 +338,7 @@ func askApprovals(env *environment, flags runFlags, waits []string) int {
 	info, err := os.Stdin.Stat()
 	if !isFile || stdin != os.Stdin || err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		fmt.Fprintf(env.stderr, "buildit run: waits for a person: %s; --yes approves\n", strings.Join(waits, ", "))
-		return exitWaits
+		return waitsForPerson(env, flags, waits)
 	}
 	answers := bufio.NewReader(env.stdin)
 	for _, stage := range waits {
@@ -279,8 +346,16 @@ func askApprovals(env *environment, flags runFlags, waits []string) int {
 		answer, err := answers.ReadString('\n')
 		if word := strings.ToLower(strings.TrimSpace(answer)); err != nil || word != "y" && word != "yes" {
 			fmt.Fprintf(env.stderr, "buildit run: %q was not approved\n", stage)
-			return exitWaits
+			return waitsForPerson(env, flags, waits)
 		}
 	}
 	return exitDone
+}
+
+// waitsForPerson is the end of a run that nobody approved: nothing of it began.
+func waitsForPerson(env *environment, flags runFlags, waits []string) int {
+	if err := newRunShow(env, flags, nil).waits(waits); err != nil {
+		fmt.Fprintln(env.stderr, "buildit run: the result could not be written:", err)
+	}
+	return exitWaits
 }

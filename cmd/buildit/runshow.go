@@ -186,6 +186,9 @@ func (s *runShow) end(result localrun.Result) error {
 		return s.err
 	}
 	for _, p := range run.Problems {
+		if p.File == "" { // not of the file: of what was asked
+			continue
+		}
 		fmt.Fprintf(&s.buffer, "%s:%d:%d: error: %s [%s]\n", p.File, p.Line, p.Column, p.Detail, p.Code)
 		if p.Help != "" {
 			fmt.Fprintf(&s.buffer, "  help: %s\n", p.Help)
@@ -219,9 +222,56 @@ func stageCount(stages []pipeline.Stage) string {
 	return text
 }
 
-// invalid shows the problems of a file, with --json.
-func (s *runShow) invalid(diagnostics []language.Diagnostic) error {
-	s.object(map[string]any{"event": "result", "status": pipeline.Errored, "reason": "config-invalid", "diagnostics": diagnostics})
+// invalid is the result of a file that cannot be run; the diagnostics themselves
+// are in it with --json alone.
+func (s *runShow) invalid(reason string, diagnostics []language.Diagnostic) error {
+	if s.asJSON {
+		s.object(map[string]any{"event": "result", "status": pipeline.Errored, "reason": reason, "diagnostics": diagnostics})
+	} else {
+		errs := 0
+		for _, d := range diagnostics {
+			if d.Severity == "error" {
+				errs++
+			}
+		}
+		fmt.Fprintf(&s.buffer, "%s: the file has %d %s [%s]\n", pipeline.Errored, errs, plural(errs, "error"), reason)
+	}
+	s.flush()
+	return s.err
+}
+
+// broken is the result of a run that could not begin, or not go on.
+func (s *runShow) broken(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reason := "internal"
+	if errors.Is(cause, localrun.ErrBusy) {
+		reason = "busy"
+	}
+	if s.asJSON {
+		s.object(map[string]any{"event": "result", "status": pipeline.Errored, "reason": reason, "why": cause.Error()})
+	} else {
+		fmt.Fprintf(&s.buffer, "%s: %v [%s]\n", pipeline.Errored, cause, reason)
+	}
+	s.flush()
+	return s.err
+}
+
+func plural(count int, noun string) string {
+	if count == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
+// waits is the result of a run that did not start because people must approve
+// stages of it.
+func (s *runShow) waits(stages []string) error {
+	if s.asJSON {
+		s.object(map[string]any{"event": "result", "status": "needs_approval", "reason": "approval", "stages": stages})
+	} else {
+		fmt.Fprintf(&s.buffer, "needs_approval: %s; --yes approves\n", strings.Join(stages, ", "))
+	}
 	s.flush()
 	return s.err
 }

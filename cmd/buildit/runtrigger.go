@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -10,64 +9,42 @@ import (
 
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
+	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
 )
 
 // localTrigger is the event of a local run: what the flags say, and what git's
-// files tell about the tree. git itself is not asked: starting it takes as long as
-// a short stage.
-func localTrigger(root string, git bool, file string, flags runFlags) pipeline.Trigger {
+// files tell about the tree.
+func localTrigger(root string, git bool, file string, flags runFlags, getenv func(string) string) pipeline.Trigger {
 	t := pipeline.Trigger{
 		Repository: "local", File: file, Event: flags.event, Attempt: 1,
 		Subject: strconv.FormatInt(time.Now().UnixNano(), 36),
-		Trust:   "trusted", Actor: os.Getenv("USER"), RepoName: filepath.Base(root), RepoURL: "file://" + root,
+		Trust:   "trusted", RepoName: filepath.Base(root), RepoURL: "file://" + root,
 		Branch: flags.branch, Tag: flags.tag, Params: flags.params, DefaultBranch: "main",
 		Source: []string{"working-tree"}, Why: "started by buildit run",
 	}
-	if git {
-		readHead(root, &t)
+	for _, name := range []string{"USER", "LOGNAME"} {
+		if t.Actor == "" {
+			t.Actor = getenv(name)
+		}
 	}
-	if t.Event == "pull-request" {
-		t.Head, t.Branch = t.Branch, ""
+	if git {
+		head := workspace.ReadHead(root)
+		t.Commit, t.Message, t.Author, t.CommitTime = head.Commit, head.Message, head.Author, head.Time
+		t.DefaultBranch = head.Default
+		if t.Branch == "" && t.Tag == "" {
+			t.Branch = head.Branch
+		}
+	}
+	if t.Event == "pull-request" { // of this branch, into the default one
+		t.Head, t.Branch, t.Base = t.Branch, "", t.DefaultBranch
 	}
 	switch {
 	case t.Tag != "":
-		t.Ref = "refs/tags/" + t.Tag
+		t.Ref, t.Branch = "refs/tags/"+t.Tag, ""
 	case t.Branch != "":
 		t.Ref = "refs/heads/" + t.Branch
 	}
 	return t
-}
-
-// readHead finds the commit and the branch of the tree. A tree without a commit
-// has neither.
-func readHead(root string, t *pipeline.Trigger) {
-	dir := filepath.Join(root, ".git")
-	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
-	if err != nil {
-		return // a linked tree: its commit is not worth a process
-	}
-	ref, onBranch := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: ")
-	if !onBranch {
-		t.Commit = ref
-		return
-	}
-	if branch, ok := strings.CutPrefix(ref, "refs/heads/"); ok && t.Branch == "" && t.Tag == "" {
-		t.Branch = branch
-	}
-	if sha, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(ref))); err == nil {
-		t.Commit = strings.TrimSpace(string(sha))
-		return
-	}
-	packed, err := os.ReadFile(filepath.Join(dir, "packed-refs"))
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(packed)) {
-		if sha, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == ref {
-			t.Commit = sha
-			return
-		}
-	}
 }
 
 // asksForFiles tells whether a condition of the file speaks of changed files.
@@ -78,6 +55,9 @@ func asksForFiles(file *language.Pipeline) bool {
 		}
 	}
 	for _, stage := range file.Stages {
+		if stage.Component != "" {
+			return true
+		}
 		for _, when := range stage.When {
 			if len(when.Path) > 0 || strings.Contains(when.Expression, "changed") {
 				return true

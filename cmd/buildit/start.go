@@ -47,7 +47,7 @@ func start(o *options) func(context.Context, *call) error {
 			return err
 		}
 		if *follows {
-			return follow(ctx, c, answer.value.ID, "")
+			return follow(ctx, c, answer.value.ID, "", 0)
 		}
 		if c.json {
 			return c.printJSON(answer)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -117,12 +118,10 @@ func (v verb) usageError(env *environment, format string, args ...any) int {
 // line is how the verb is used.
 func (v verb) line() string { return strings.TrimRight("buildit "+v.name+" "+v.usage, " ") }
 
-func didYouMean(name string) string {
-	names := make([]string, 0, len(verbs))
-	for known := range verbs {
-		names = append(names, known)
-	}
-	slices.Sort(names)
+func didYouMean(name string) string { return meant(name, slices.Sorted(maps.Keys(verbs))) }
+
+// meant asks for the nearest of the names, if one is near.
+func meant(name string, names []string) string {
 	if nearest := language.Nearest(name, names); nearest != "" {
 		return fmt.Sprintf("; did you mean %q?", nearest)
 	}

@@ -22,14 +22,15 @@ type LogSource interface {
 // From is where a subscription to a log begins.
 type From struct {
 	Segment int   `json:"segment,omitempty"` // its number, from 0
-	Line    int64 `json:"line,omitempty"`    // or: the segment that holds this line, from 1
+	Offset  int64 `json:"offset,omitempty"`  // beside it: of the first byte that is wanted; the segments before are had
+	Line    int64 `json:"line,omitempty"`    // or: the beginning of this line, from 1
 	End     bool  `json:"end,omitempty"`     // or: what comes from now on
 }
 
 // LogView is a log from some segment on, as it stands.
 type LogView struct {
 	Segments []Segment
-	Next     int    // the segment to ask for next
+	Next     From   // where to go on
 	Ended    bool   // nothing will come behind these segments
 	Status   string // of the attempt's stage, once Ended
 	// Changed is closed when there is more to read, or the log has ended. Taken
@@ -79,7 +80,9 @@ type StageView struct {
 //	{log or run, problem}                       the subscription is refused, or has broken
 //
 // A client that lost its stream subscribes again from the segment that it wants
-// next, and drops the bytes before the offset that it has.
+// next, with the offset that it has; the number alone is a bookmark for a day, and
+// what then comes before the offset is to be dropped. An offset beyond what the
+// client has is a gap: the log was longer than what is kept of it.
 type Frame struct {
 	Sub  *bool  `json:"sub,omitempty"`
 	Log  string `json:"log,omitempty"`
@@ -218,7 +221,7 @@ func (f *follower) followLog(ctx context.Context, asked Frame) error {
 				return nil
 			}
 		}
-		from = From{Segment: view.Next}
+		from = view.Next
 		switch {
 		case view.Ended:
 			return f.end(ctx, Frame{Log: asked.Log, End: true, Status: view.Status})

@@ -59,8 +59,8 @@ func (r *record) Segments(_ context.Context, caller access.Caller, log string, f
 	}
 	at := min(from.Segment, len(r.segments))
 	view := access.LogView{Segments: r.segments[at:min(at+2, len(r.segments))], Changed: r.changed}
-	view.Next = at + len(view.Segments)
-	if r.ended && view.Next == len(r.segments) {
+	view.Next = access.From{Segment: at + len(view.Segments)}
+	if r.ended && view.Next.Segment == len(r.segments) {
 		view.Ended, view.Status = true, "succeeded"
 	}
 	return view, nil

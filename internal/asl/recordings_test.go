@@ -122,8 +122,6 @@ func readScenarios(t *testing.T, folder string) []*scenario {
 // skip answers why a scenario cannot be judged, by its features alone.
 func (s *scenario) skip() string {
 	switch {
-	case s.Kind == "variable_references":
-		return "kind variable_references: what DescribeStateMachine lists is not built"
 	case s.Kind == "validation":
 		return ""
 	case s.QueryLanguage != "JSONPath":
@@ -178,6 +176,8 @@ func (s *scenario) judge() (skip string, problems []string) {
 		return "", s.judgeValidation()
 	case "test_state":
 		return s.judgeTestState()
+	case "variable_references":
+		return "", s.judgeVariables()
 	}
 	return "kind " + s.Kind, nil
 }
@@ -206,6 +206,25 @@ func refusalParts(message string) (code, place string) {
 		return message, ""
 	}
 	return parts[1], parts[2]
+}
+
+func (s *scenario) judgeVariables() []string {
+	listed, err := asl.VariableReferences(s.definition())
+	if err != nil {
+		return []string{err.Error()}
+	}
+	got := map[string]any{}
+	for state, names := range listed {
+		list := make([]any, len(names))
+		for i, name := range names {
+			list[i] = name
+		}
+		got[state] = list
+	}
+	if problem := match("variables", s.Expected["variable_references"], got); problem != "" {
+		return []string{problem}
+	}
+	return nil
 }
 
 func (s *scenario) judgeValidation() []string {

@@ -14,7 +14,34 @@ import (
 
 // awaitLine follows a run as a client would, and returns at the first byte of any
 // of its logs.
-func (p *platform) awaitLine(ctx context.Context, run string) (err error) {
+func (p *platform) awaitLine(ctx context.Context, run string) error {
+	followed := map[string]bool{}
+	return p.follow(ctx, run, func(conn *websocket.Conn, frame access.Frame) (bool, error) {
+		for _, s := range frame.Stages {
+			if log := fmt.Sprintf("%s/%s/%d", run, s.Key, s.Attempt); s.Attempt > 0 && !followed[log] {
+				followed[log] = true
+				if err := subscribe(ctx, conn, access.Frame{Log: log}); err != nil {
+					return false, err
+				}
+			}
+		}
+		return frame.Log != "" && len(frame.Payload()) > 0, nil
+	})
+}
+
+// finished follows a run to its end.
+func (p *platform) finished(ctx context.Context, id string) (run runOf, err error) {
+	err = p.follow(ctx, id, func(_ *websocket.Conn, frame access.Frame) (bool, error) {
+		return frame.Run == id && frame.End, nil
+	})
+	if err != nil {
+		return run, err
+	}
+	return run, p.call(ctx, http.MethodGet, "/runs/"+id, nil, &run)
+}
+
+// follow reads a run's stream until enough of it was seen.
+func (p *platform) follow(ctx context.Context, run string, enough func(*websocket.Conn, access.Frame) (bool, error)) (err error) {
 	conn, _, err := websocket.Dial(ctx, p.url+"/api/v1/orgs/default/stream", &websocket.DialOptions{
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + p.token}},
 	})
@@ -26,7 +53,6 @@ func (p *platform) awaitLine(ctx context.Context, run string) (err error) {
 	if err := subscribe(ctx, conn, access.Frame{Run: run}); err != nil {
 		return err
 	}
-	followed := map[string]bool{}
 	for {
 		_, text, err := conn.Read(ctx)
 		if err != nil {
@@ -36,16 +62,8 @@ func (p *platform) awaitLine(ctx context.Context, run string) (err error) {
 		if err := json.Unmarshal(text, &frame); err != nil {
 			return err
 		}
-		if frame.Log != "" && len(frame.Payload()) > 0 {
-			return nil
-		}
-		for _, s := range frame.Stages {
-			if log := fmt.Sprintf("%s/%s/%d", run, s.Key, s.Attempt); s.Attempt > 0 && !followed[log] {
-				followed[log] = true
-				if err := subscribe(ctx, conn, access.Frame{Log: log}); err != nil {
-					return err
-				}
-			}
+		if done, err := enough(conn, frame); done || err != nil {
+			return err
 		}
 	}
 }

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,16 +37,22 @@ type bench struct {
 	root   string // the checkout, with bin/
 	dir    string // for everything that is written
 	rounds int
+	shared *platform // nil until the first figure wants it
 }
 
 var figures = []figure{
 	{"run", localRaces},
 	{"table", goBenchmarks},
-	{"server", serverFigures},
+	{"first line", onPlatform(firstLine)},
+	{"overhead, chain", onPlatform(chainOverhead)},
+	{"overhead, wide", onPlatform(wideOverhead)},
+	{"random graphs", onPlatform(randomGraphs)},
+	{"pending runs", onPlatform(pendingRuns)},
+	{"webhooks", webhooks},
 }
 
 func main() {
-	only := flag.String("only", ".", "measure the figures whose name matches: run, table, server, webhooks, log")
+	only := flag.String("only", ".", "measure the figures whose name matches: "+names())
 	rounds := flag.Int("rounds", 15, "rounds of each race")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -69,12 +76,8 @@ func measure(ctx context.Context, only string, rounds int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if removal := os.RemoveAll(dir); err == nil {
-			err = removal
-		}
-	}()
 	b := &bench{root: root, dir: dir, rounds: rounds}
+	defer func() { err = errors.Join(err, b.stop(), os.RemoveAll(dir)) }()
 	fmt.Printf("%s, %d CPUs, load %s, %s\n\n", runtime.Version(), runtime.NumCPU(), load(), time.Now().UTC().Format(time.DateOnly))
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "what\tmeasured\taim\tnote")
@@ -82,8 +85,10 @@ func measure(ctx context.Context, only string, rounds int) (err error) {
 		if !wanted.MatchString(f.name) {
 			continue
 		}
-		fmt.Fprintln(os.Stderr, "measuring", f.name, "…")
+		fmt.Fprintf(os.Stderr, "measuring %s … ", f.name)
+		begin := time.Now()
 		rows, err := f.measure(ctx, b)
+		fmt.Fprintf(os.Stderr, "%.0f s\n", time.Since(begin).Seconds())
 		for _, r := range rows {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.what, r.measured, r.aim, r.note)
 		}
@@ -92,6 +97,15 @@ func measure(ctx context.Context, only string, rounds int) (err error) {
 		}
 	}
 	return table.Flush()
+}
+
+// names are those of all figures.
+func names() string {
+	var all []string
+	for _, f := range figures {
+		all = append(all, f.name)
+	}
+	return strings.Join(all, "; ")
 }
 
 // load is the machine's load average over the last minute, where it tells.

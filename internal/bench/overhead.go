@@ -2,31 +2,32 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 )
 
-// serverFigures measure what a platform on this machine adds to the commands that
-// it runs.
-func serverFigures(ctx context.Context, b *bench) (rows []row, err error) {
-	p, err := startPlatform(ctx, b, "overhead")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	for _, measure := range []func(context.Context, *platform) ([]row, error){
-		firstLine, overheads, randomGraphs, pendingRuns,
-	} {
-		more, err := measure(ctx, p)
-		rows = append(rows, more...)
-		if err != nil {
-			return rows, err
+// onPlatform measures on the one platform that figures share.
+func onPlatform(measure func(context.Context, *platform) ([]row, error)) func(context.Context, *bench) ([]row, error) {
+	return func(ctx context.Context, b *bench) ([]row, error) {
+		if b.shared == nil {
+			p, err := startPlatform(ctx, b, "shared")
+			if err != nil {
+				return nil, err
+			}
+			b.shared = p
 		}
+		return measure(ctx, b.shared)
 	}
-	return rows, nil
+}
+
+// stop ends the platform that figures shared.
+func (b *bench) stop() error {
+	if b.shared == nil {
+		return nil
+	}
+	return b.shared.stop()
 }
 
 // firstLine measures from the request that starts a run to the first byte of its
@@ -56,42 +57,46 @@ func firstLine(ctx context.Context, p *platform) ([]row, error) {
 	}}, nil
 }
 
-// overheads measure runs of stages that do nothing, less what their shells need.
-func overheads(ctx context.Context, p *platform) ([]row, error) {
-	var rows []row
-	chain := []stage{{name: "s00", run: "true"}}
-	wide := []stage{{name: "s00", run: "true"}}
+// chainOverhead measures a run of stages one behind the other.
+func chainOverhead(ctx context.Context, p *platform) ([]row, error) {
+	stages := []stage{{name: "s00", run: "true"}}
 	for i := 1; i < 100; i++ {
-		name := fmt.Sprintf("s%02d", i)
-		chain = append(chain, stage{name, []string{chain[i-1].name}, "true"})
-		wide = append(wide, stage{name: name, run: "true"})
+		stages = append(stages, stage{fmt.Sprintf("s%02d", i), []string{stages[i-1].name}, "true"})
 	}
-	floor, err := shells(ctx, p.dir, 100)
+	return overhead(ctx, p, "chain", stages)
+}
+
+// wideOverhead measures a run of stages side by side.
+func wideOverhead(ctx context.Context, p *platform) ([]row, error) {
+	var stages []stage
+	for i := range 100 {
+		stages = append(stages, stage{name: fmt.Sprintf("s%02d", i), run: "true"})
+	}
+	return overhead(ctx, p, "wide", stages)
+}
+
+// overhead measures runs of stages that do nothing, less what their shells need.
+func overhead(ctx context.Context, p *platform, shape string, stages []stage) ([]row, error) {
+	floor, err := shells(ctx, p.dir, len(stages))
 	if err != nil {
 		return nil, err
 	}
-	for _, shape := range []struct {
-		name   string
-		stages []stage
-	}{{"chain", chain}, {"wide", wide}} {
-		if err := p.repository(ctx, shape.name, shape.stages); err != nil {
-			return rows, err
-		}
-		var took []time.Duration
-		for range 5 {
-			d, err := p.timeRun(ctx, shape.name)
-			if err != nil {
-				return rows, err
-			}
-			took = append(took, d)
-		}
-		each := (median(took) - floor) / 100
-		rows = append(rows, row{
-			"overhead a stage, 100 x true, " + shape.name, fmt.Sprintf("%.1f ms", ms(each)), "5 ms",
-			fmt.Sprintf("run %.0f ms; 100 x sh -c true %.0f ms", ms(median(took)), ms(floor)),
-		})
+	if err := p.repository(ctx, shape, stages); err != nil {
+		return nil, err
 	}
-	return rows, nil
+	var took []time.Duration
+	for range 5 {
+		d, err := p.timeRun(ctx, shape)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, d)
+	}
+	each := (median(took) - floor) / time.Duration(len(stages))
+	return []row{{
+		fmt.Sprintf("overhead a stage, %d x true, %s", len(stages), shape), fmt.Sprintf("%.1f ms", ms(each)), "5 ms",
+		fmt.Sprintf("run %.0f ms (min %.0f); %d x sh -c true %.0f ms", ms(median(took)), ms(slices.Min(took)), len(stages), ms(floor)),
+	}}, nil
 }
 
 func shells(ctx context.Context, dir string, n int) (time.Duration, error) {

@@ -85,6 +85,18 @@ func (p *platform) serve(ctx context.Context, address string) error {
 	return errors.Join(err, log.Close())
 }
 
+// restart kills the server's process, as a crash does, and starts it again.
+func (p *platform) restart(ctx context.Context) error {
+	if err := p.process.Process.Kill(); err != nil {
+		return err
+	}
+	var exit *exec.ExitError
+	if err := p.process.Wait(); err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	return p.serve(ctx, strings.TrimPrefix(p.url, "http://"))
+}
+
 func (p *platform) stop() error {
 	p.git.Close()
 	if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
@@ -169,25 +181,6 @@ func (p *platform) start(ctx context.Context, repository string) (string, error)
 	var run runOf
 	err := p.call(ctx, http.MethodPost, "/runs", map[string]any{"repository": repository}, &run)
 	return run.ID, err
-}
-
-func (p *platform) run(ctx context.Context, id string) (run runOf, err error) {
-	return run, p.call(ctx, http.MethodGet, "/runs/"+id, nil, &run)
-}
-
-// finished follows a run to its end.
-func (p *platform) finished(ctx context.Context, id string) (runOf, error) {
-	for {
-		run, err := p.run(ctx, id)
-		if err != nil || !run.EndedAt.IsZero() {
-			return run, err
-		}
-		select {
-		case <-ctx.Done():
-			return run, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
 
 func command(ctx context.Context, dir, name string, args ...string) error {

@@ -107,3 +107,14 @@ func (x *Index) at(line int64) int {
 	})
 	return i
 }
+
+// holding is the place in Chunks of the first chunk that ends behind an offset.
+func (x *Index) holding(offset int64) int {
+	i, _ := slices.BinarySearchFunc(x.Chunks, offset, func(c Chunk, offset int64) int {
+		if c.Offset+c.Bytes <= offset {
+			return -1
+		}
+		return 1
+	})
+	return i
+}

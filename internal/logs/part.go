@@ -114,3 +114,59 @@ func (p *Part) Check() error {
 }
 
 var newline = []byte{'\n'}
+
+// From is the part without the bytes before offset, which is not behind its end.
+// What is cut has no times any more.
+func (p Part) From(offset int64) Part {
+	n := offset - p.Offset
+	if n <= 0 {
+		return p
+	}
+	ends := int64(bytes.Count(p.Text[:n], newline))
+	p.Line, p.Lines, p.Offset, p.Text, p.Times = p.Line+ends, p.Lines-ends, offset, p.Text[n:], nil
+	return p
+}
+
+// FromLine is the part without the bytes before a line begins; it is empty if that
+// is behind its end.
+func (p Part) FromLine(line int64) Part {
+	at := int64(0)
+	for ends := line - p.Line; ends > 0; ends-- {
+		end := bytes.IndexByte(p.Text[at:], '\n')
+		if end < 0 {
+			at = int64(len(p.Text))
+			break
+		}
+		at += int64(end) + 1
+	}
+	return p.From(p.Offset + at)
+}
+
+// UntilLine is the part without the bytes behind the end of a line.
+func (p Part) UntilLine(line int64) Part {
+	if p.Line+p.Lines <= line {
+		return p
+	}
+	at := 0
+	for ends := line - p.Line + 1; ends > 0; ends-- {
+		at += bytes.IndexByte(p.Text[at:], '\n') + 1
+	}
+	p.Lines, p.Text, p.Times = max(line-p.Line+1, 0), p.Text[:at], nil
+	return p
+}
+
+// End is the place in the stream behind the part's last byte.
+func (p Part) End() int64 { return p.Offset + int64(len(p.Text)) }
+
+// Began is the attempt's start by the clock of its supervisor: the time of the first
+// part, less what its first line took to come.
+func (p Part) Began() (time.Time, error) {
+	first := int64(-1)
+	err := Runs(p.Times, func(ms, _ int64) error {
+		if first < 0 {
+			first = ms
+		}
+		return nil
+	})
+	return p.At.Add(-time.Duration(max(first, 0)) * time.Millisecond), err
+}

@@ -8,117 +8,68 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
-// Reader reads a sealed log, chunk by chunk as it is needed.
+// Reader reads a sealed log: one chunk for each part that is asked for.
 type Reader struct {
 	index *Index
-	get   func(n int) ([]byte, error)
+	get   func(n int) (packed, times []byte, err error)
 }
 
-// NewReader reads the log of index; get answers the object of a chunk.
-func NewReader(index *Index, get func(n int) ([]byte, error)) *Reader {
+// NewReader reads the log of index; get answers the object of a chunk and, unless
+// nobody wants them, the times of its lines.
+func NewReader(index *Index, get func(n int) (packed, times []byte, err error)) *Reader {
 	return &Reader{index, get}
 }
 
-// From is the raw text from the beginning of a line to the end. A line behind the
-// end gives nothing; a line in the gap begins behind it.
-func (r *Reader) From(line int64) (io.Reader, error) {
-	s := &stream{r: r, next: r.index.at(max(line, 1))}
-	if s.next >= len(r.index.Chunks) {
-		return s, nil
+// Start is where a line begins, or a place before it in the same chunk. A line in the
+// gap begins behind it, one behind the end at the end.
+func (r *Reader) Start(line int64) int64 {
+	i := r.index.at(max(line, 1))
+	if i == len(r.index.Chunks) {
+		return r.index.Bytes
 	}
-	chunk := r.index.Chunks[s.next]
-	if err := s.load(); err != nil {
-		return nil, err
-	}
-	for at := chunk.Line; at < line; at++ {
-		end := bytes.IndexByte(s.text, '\n')
-		s.text = s.text[end+1:]
-	}
-	return s, nil
+	return r.index.Chunks[i].Offset
 }
 
-// Lines calls emit for each line from the first to the last, which may be 0 for
-// all, with its line end if it has one. A line is read whole, however long.
-func (r *Reader) Lines(first, last int64, emit func(line int64, text []byte) error) error {
-	first = max(first, 1)
-	source, err := r.From(first)
+// Chunk is where a chunk begins, or the one after it if that is missing.
+func (r *Reader) Chunk(n int) int64 {
+	for _, chunk := range r.index.Chunks {
+		if chunk.N >= n {
+			return chunk.Offset
+		}
+	}
+	return r.index.Bytes
+}
+
+// Gap is what was left out of the log, nil for nothing.
+func (r *Reader) Gap() *Gap { return r.index.Gap }
+
+// End is how many bytes the stream had.
+func (r *Reader) End() int64 { return r.index.Bytes }
+
+// Next is what the log has from a place in the stream to the end of a chunk; what is
+// missing is passed over. It fails with io.EOF at the end.
+func (r *Reader) Next(offset int64) (Part, error) {
+	i := r.index.holding(offset)
+	if i == len(r.index.Chunks) {
+		return Part{}, io.EOF
+	}
+	chunk := r.index.Chunks[i]
+	packed, times, err := r.get(chunk.N)
 	if err != nil {
-		return err
+		return Part{}, err
 	}
-	s := source.(*stream)
-	line := first
-	if i := r.index.at(first); i < len(r.index.Chunks) {
-		line = max(first, r.index.Chunks[i].Line)
-	}
-	var open []byte
-	for last == 0 || line <= last {
-		if len(s.text) == 0 {
-			if s.next < len(r.index.Chunks) && len(open) == 0 {
-				line = r.index.Chunks[s.next].Line // behind a gap
-			}
-			if err := s.load(); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				return err
-			}
-		}
-		end := bytes.IndexByte(s.text, '\n')
-		if end < 0 {
-			open = append(open, s.text...)
-			s.text = nil
-			continue
-		}
-		text := s.text[:end+1]
-		if len(open) > 0 {
-			text = append(open, text...)
-		}
-		if err := emit(line, text); err != nil {
-			return err
-		}
-		s.text, open = s.text[end+1:], nil
-		line++
-	}
-	if len(open) > 0 {
-		return emit(line, open)
-	}
-	return nil
-}
-
-// stream is the text from some place on.
-type stream struct {
-	r    *Reader
-	next int // in Chunks
-	text []byte
-}
-
-// load reads the next chunk; io.EOF behind the last.
-func (s *stream) load() error {
-	if s.next >= len(s.r.index.Chunks) {
-		return io.EOF
-	}
-	chunk := s.r.index.Chunks[s.next]
-	packed, err := s.r.get(chunk.N)
+	text, err := Unpack(chunk, packed)
 	if err != nil {
-		return err
+		return Part{}, err
 	}
-	if s.text, err = Unpack(chunk, packed); err != nil {
-		return err
+	part := Part{
+		Segment: chunk.N, Line: chunk.Line, Lines: chunk.Lines, Offset: chunk.Offset, Text: text, Times: times,
+		At: r.index.Start.Add(time.Duration(chunk.First) * time.Millisecond),
 	}
-	s.next++
-	return nil
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	for len(s.text) == 0 {
-		if err := s.load(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, s.text)
-	s.text = s.text[n:]
-	return n, nil
+	return part.From(offset), nil
 }
 
 // Unpack checks a chunk's object and answers its text.
@@ -134,6 +85,15 @@ func Unpack(chunk Chunk, packed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("chunk %d of the log is damaged: it has %d bytes, not %d", chunk.N, len(text), chunk.Bytes)
 	}
 	return text, nil
+}
+
+// UnpackTimes reads what Pack made of the times of a chunk's lines.
+func UnpackTimes(packed []byte) ([]byte, error) {
+	times, err := unpack(packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTimes, err)
+	}
+	return times, nil
 }
 
 // unpack decompresses at most a chunk.

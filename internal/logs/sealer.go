@@ -97,7 +97,7 @@ func (s *Sealer) seal(n int) error {
 	}
 	chunk := Chunk{N: s.next, Line: s.line, Lines: ends, Offset: s.base, Bytes: int64(n), Inside: inside}
 	times := s.takeTimes(begun, &chunk)
-	packed, err := pack(text)
+	packed, err := Pack(text)
 	if err != nil {
 		return err
 	}
@@ -224,9 +224,9 @@ func (s *Sealer) Close(groups []Group) (*Index, error) {
 	return &s.index, nil
 }
 
-// pack compresses. Without a name and a time in its header, equal text makes equal
+// Pack compresses with gzip. Without a name and a time in its header, equal text makes equal
 // bytes.
-func pack(text []byte) ([]byte, error) {
+func Pack(text []byte) ([]byte, error) {
 	var packed bytes.Buffer
 	writer, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 	if err != nil {

@@ -17,32 +17,51 @@ import (
 // token is replaceable, the attempt is not: called again, the new token replaces
 // the old one, and the task port knows the attempt by its id.
 func (s *Service) startAttempt(ctx context.Context, r ref, in call) error {
-	id := attemptID(r.run, in.Key, in.Attempt)
-	if err := s.storeToken(ctx, r, in, Running); err != nil {
-		return err
-	}
-	st, err := s.stage(ctx, r, in.Key) // after the token: a result that came before it found the old one
+	st, err := s.openAttempt(ctx, r, in)
 	if err != nil {
 		return err
 	}
-	if st.Attempt != in.Attempt || st.Status.Final() {
-		return errNotRunning
+	ticket := ""
+	if begins(st) { // stored with the token, which waits for the disk
+		if ticket, err = s.ticket(platform.Relaxed(ctx), r, in); err != nil {
+			return err
+		}
 	}
-	if st.Status == StageReported { // the token before this one was never completed
+	if err := s.storeToken(ctx, r, in, Running); err != nil {
+		return err
+	}
+	st, err = s.openAttempt(ctx, r, in) // again, after the token: a result that came before it found the old one
+	switch {
+	case err != nil:
+		return err
+	case st.Status == StageReported: // the token before this one was never completed
 		return s.wake(ctx, r, in.Key, in.Attempt)
-	}
-	if st.Status != StageQueued && st.Status != StageStarting {
+	case !begins(st):
 		return nil // its supervisor is at work already
 	}
+	return s.startTask(ctx, r, st, in, ticket)
+}
+
+// openAttempt reads the stage of an attempt that is not over.
+func (s *Service) openAttempt(ctx context.Context, r ref, in call) (Stage, error) {
+	st, err := s.stage(ctx, r, in.Key)
+	if err == nil && (st.Attempt != in.Attempt || st.Status.Final()) {
+		err = errNotRunning
+	}
+	return st, err
+}
+
+// begins tells whether the supervisor of a stage has not said hello yet.
+func begins(st Stage) bool { return st.Status == StageQueued || st.Status == StageStarting }
+
+// startTask asks the task port for the task of an attempt, and notes it.
+func (s *Service) startTask(ctx context.Context, r ref, st Stage, in call, ticket string) error {
+	id := attemptID(r.run, in.Key, in.Attempt)
 	node, err := r.graph.node(in.Key)
 	if err != nil {
 		return err
 	}
 	spec := r.graph.spec(node)
-	ticket, err := s.ticket(ctx, r, in)
-	if err != nil {
-		return err
-	}
 	task, err := s.home.Tasks.Run(ctx, platform.TaskSpec{
 		Token: id, Org: r.org.ID(), Class: "process", Size: spec.Runner.Size, Arch: spec.Runner.Arch,
 		Trust: r.graph.Trigger.Trust, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
@@ -263,7 +282,7 @@ func (s *Service) reported(ctx context.Context, r ref, st Stage, result supervis
 	}
 	actions := []platform.Action{platform.Update{
 		Key: attemptRow(r.org, r.run, st.Key, st.Attempt),
-		Set: platform.Item{"result": platform.Bytes(body)}, If: platform.RowIs,
+		Set: s.logDue(platform.Item{"result": platform.Bytes(body)}, r.run, sealAfter), If: platform.RowIs,
 	}}
 	return s.move(ctx, r, st, StageReported, change{reason: result.Reason, why: result.Detail, with: actions, follow: follow})
 }

@@ -67,9 +67,6 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	if s.Concurrency != nil && !opt.Local {
 		missing(s.Concurrency.Pos, "concurrency")
 	}
-	if s.Component != "" {
-		missing(s.Pos, "component")
-	}
 	if c := s.Runner.Class; c != "" && c != "auto" && c != "process" {
 		missing(s.Pos, fmt.Sprintf("runner %q", c))
 	}

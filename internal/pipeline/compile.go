@@ -40,7 +40,7 @@ func compile(p *language.Pipeline, t Trigger, number int, opt Options) (*Graph, 
 	}
 	g.link()
 	g.addReads()
-	return g, g.decide(opt)
+	return g, g.decide(p, opt)
 }
 
 // addNodes makes the cells, joins and the end, and the edges between them.
@@ -148,7 +148,7 @@ func asks(s *language.Stage) bool {
 }
 
 // decide evaluates each condition with what is known at the start.
-func (g *Graph) decide(opt Options) error {
+func (g *Graph) decide(p *language.Pipeline, opt Options) error {
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		if n.Kind != Cell {
@@ -165,6 +165,8 @@ func (g *Graph) decide(opt Options) error {
 		switch {
 		case truth == language.False:
 			n.Skip, n.Why = reasonCondition, "its condition does not hold for this event"
+		case !p.ComponentChanged(spec.Component, g.facts):
+			n.Skip, n.Why = reasonComponent, fmt.Sprintf("nothing of component %q, or of what it uses, has changed", spec.Component)
 		case opt.Local && deploys(spec):
 			n.Skip, n.Why = reasonNotHere, fmt.Sprintf("it deploys to %s; buildit run deploys nothing", spec.Environment.NameT)
 		}

@@ -110,7 +110,9 @@ func (a *Attempt) job(ctx context.Context) (supervisor.Job, error) {
 	if err != nil {
 		return supervisor.Job{}, err
 	}
-	return a.r.graph.job(a.r.org.ID(), node, a.attempt, above)
+	job, err := a.r.graph.job(a.r.org.ID(), node, a.attempt, above)
+	job.Live = a.s.Live
+	return job, err
 }
 
 // Secrets brings the values of what the stage names; those that are missing are
@@ -144,8 +146,16 @@ func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	return values, nil
 }
 
-// Log keeps a part of the log.
+// Log keeps a part of the log. An attempt that is over has said all: its log may be
+// sealed, and what a supervisor sends that was lost and is back is not part of it.
 func (a *Attempt) Log(ctx context.Context, part supervisor.LogPart) error {
+	over, _, err := a.s.logOver(ctx, a.logName())
+	if err != nil {
+		return err
+	}
+	if over {
+		return supervisor.ErrSettled
+	}
 	return a.s.Logs.Store(ctx, a.logName(), part)
 }
 

@@ -25,6 +25,43 @@ stage "next" needs="long" { run "true"; }
 	}
 }
 
+// A stranger's commit does not run where nothing isolates it, unless the owner says so:
+// the run is green, and says why.
+func TestForkDoesNotRunUnisolated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.service.AllowUntrusted = false
+	fork := push("main")
+	fork.Event, fork.Subject, fork.Fork, fork.Trust = "pull-request", "7", true, "untrusted"
+	run, err := w.service.StartFile(t.Context(), w.org, fork, load(t, "pipeline \"p\"\nstage \"a\" { run \"true\"; }\n"), pipeline.Options{})
+	if err != nil || run.Status != pipeline.Skipped || run.Reason != "untrusted" {
+		t.Errorf("%s, %s: %s, %v", run.Status, run.Reason, run.Why, err)
+	}
+}
+
+// SkipCI: a commit whose message asks for it makes a run that is skipped and says
+// so, whatever its file holds.
+func TestSkipCI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	trigger := push("main")
+	trigger.Skip = "the commit's message asks for it: [skip ci]"
+	byFile, err := w.service.StartFile(t.Context(), w.org, trigger, load(t, "pipeline \"p\"\nstage \"a\" { run \"true\"; }\n"), pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trigger.Subject = "other"
+	unread, err := w.service.Start(t.Context(), w.org, trigger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []pipeline.Run{byFile, unread} {
+		if run.Status != pipeline.Skipped || run.Reason != "skip-ci" || run.Why != trigger.Skip {
+			t.Errorf("%s, %s: %s", run.Status, run.Reason, run.Why)
+		}
+	}
+}
+
 func TestStartTwiceMakesOneRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
 )
 
 // openRunState is the first state of a run: it stores the token that the run's
@@ -158,8 +159,13 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 
 // abandon errors a stage whose task nobody could end.
 func (s *Service) abandon(ctx context.Context, r ref, st Stage) error {
-	to := StageErrored
-	_, _, err := s.move(ctx, r, st, to, change{reason: "heartbeat-lost", why: "its task could not be ended"})
+	c := change{reason: "heartbeat-lost", why: "its task could not be ended"}
+	if st.Attempt > 0 { // it may have printed something
+		c.with = []platform.Action{platform.Update{
+			Key: attemptRow(r.org, r.run, st.Key, st.Attempt), Set: s.logDue(platform.Item{}, r.run, sealAfter), If: platform.RowIs,
+		}}
+	}
+	_, _, err := s.move(ctx, r, st, StageErrored, c)
 	if lost(err) {
 		return fmt.Errorf("stage %s has just moved on: %w", st.Name, platform.ErrConflict)
 	}
@@ -188,6 +194,8 @@ func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause,
 	switch run.Status {
 	case Canceling:
 		return run, nil
+	case Succeeded, Failed, Errored, TimedOut, Canceled, Skipped:
+		return Run{}, problem.New(problem.Conflict, "The run has ended already: it is %s. There is nothing left to cancel.", run.Status)
 	case Running:
 		to, c.follow = Canceling, []string{boxCancel}
 	}

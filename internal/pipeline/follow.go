@@ -112,10 +112,14 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 	if err != nil {
 		return access.LogView{}, err
 	}
-	view := access.LogView{Next: from.Segment}
-	size := 0
-	for {
-		part, err := f.logs.Part(ctx, name, view.Next)
+	cursor, err := f.logs.cursor(ctx, name, from, over)
+	if err != nil {
+		return access.LogView{}, err
+	}
+	var view access.LogView
+	for size := 0; ; {
+		part, err := cursor.next(ctx)
+		view.Next = access.From{Segment: cursor.segment, Offset: cursor.offset, Line: cursor.line}
 		if errors.Is(err, platform.ErrNotFound) {
 			view.Ended, view.Status = over, status
 			if over { // nobody will ring these bells: forget them
@@ -128,11 +132,6 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 		}
 		if err != nil {
 			return access.LogView{}, err
-		}
-		view.Next++
-		skip := from.End && !over || from.Line > 0 && part.Line+part.Lines < from.Line
-		if skip {
-			continue
 		}
 		view.Segments = append(view.Segments, access.Segment{N: part.Segment, Line: part.Line, Offset: part.Offset, Text: part.Text})
 		if size += len(part.Text); size >= batch {

@@ -163,7 +163,7 @@ func (t Trigger) facts(g *Graph) language.Facts {
 	}
 	return language.Facts{
 		Event: t.Event, Branch: t.Branch, Tag: t.Tag, Ref: t.Ref, Base: t.Base, Head: t.Head, Actor: t.Actor,
-		DefaultBranch: t.DefaultBranch, Pipeline: g.Name, Fork: t.Fork,
+		DefaultBranch: t.DefaultBranch, Pipeline: g.Name, Fork: t.Fork, Action: t.Action, Draft: t.Draft,
 		SHA: t.Commit, ShortSHA: short,
 		RunID: string(g.Run), RunNumber: g.Number, RunAttempt: max(t.Attempt, 1),
 		RepoName: t.RepoName, RepoOwner: t.RepoOwner,

@@ -44,10 +44,13 @@ func (s *Service) Routes() []access.Route {
 		},
 		{
 			Pattern: "GET " + runs + "/{run}/stages/{stage}/log", Action: access.LogRead, Resource: run,
-			Summary: "The log of a stage, as it is; or, with from, the segments from there as JSON", Handle: s.getLog,
+			Summary: "The log of a stage, from a line on: as it is, as JSON lines, or what is known of it; or, with from, its segments", Handle: s.getLog,
 			Query: map[string]string{
-				"attempt": "Of the stage; the last if absent.", "from": "The segment to begin with: answers JSON.",
-				"wait": "How long to wait for a segment, such as 20s; 20s at most.",
+				"attempt": "Of the stage; the last if absent.",
+				"line":    "The first line, from 1.", "lines": "How many lines; all if absent.",
+				"format": "raw (if absent), jsonl (an object for each line: number, time, command, text) or index (totals, commands with their lines, lines that look like errors).",
+				"from":   "The segment to begin with: answers a page of segments.", "offset": "Beside from: the first byte that is wanted.",
+				"wait": "Beside from: how long to wait for a segment, such as 20s; 20s at most.",
 			},
 		},
 	}
@@ -70,7 +73,7 @@ func (s *Service) getRuns(r *http.Request, caller access.Caller) (any, error) {
 		Repository: query.Get("repository"), Branch: query.Get("branch"), Commit: query.Get("commit"), Status: Status(query.Get("status")),
 	}
 	if _, known := rules[which.Status]; which.Status != "" && !known {
-		return nil, problem.New(problem.Invalid, "%q is no status of a run.", which.Status).InField("status")
+		return nil, problem.New(problem.Invalid, "%q is no status of a run; they are %s.", which.Status, statusNames()).InField("status")
 	}
 	list, next, err := s.List(r.Context(), caller.Org, which, window.Limit, window.Cursor)
 	return access.NewPage(list, next), window.Error(err)

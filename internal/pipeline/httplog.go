@@ -3,40 +3,50 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/logs"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 )
-
-// PartReader is a log store whose parts can be read again.
-type PartReader interface {
-	// Part reads one part, or fails with platform.ErrNotFound.
-	Part(ctx context.Context, log LogName, segment int) (supervisor.LogPart, error)
-	// Next is closed when there may be more.
-	Next(log LogName) <-chan struct{}
-}
 
 const (
 	maxLogWait = 20 * time.Second
 	maxLogPage = 1 << 20 // bytes of an answer in JSON, about
 )
 
-// LogPage is part of a log for those who cannot open a stream: ask again from Next
-// until End.
+// LogPage is part of a log for those who cannot open a stream: ask again from Next,
+// with Offset, until End.
 type LogPage struct {
 	Segments []supervisor.LogPart `json:"segments"`
 	Next     int                  `json:"next"`
+	Offset   int64                `json:"offset"`
 	End      bool                 `json:"end,omitempty"`
 	Status   string               `json:"status,omitempty"` // of the stage, at the end
+	Groups   []logs.Group         `json:"groups,omitempty"` // its commands, at the end
+}
+
+// logForms are the forms of the answer, by ?format=.
+var logForms = map[string]func(s *Service, w http.ResponseWriter, r *http.Request, read *logRead) error{
+	"raw": (*Service).writeRaw, "jsonl": (*Service).writeLines, "index": (*Service).writeIndex,
+}
+
+// logRead is a log that is being answered: its lines from first to last, 0 for all.
+type logRead struct {
+	store       *LogStore
+	log         LogName
+	over        bool
+	first, last int64
+	cursor      *logCursor
 }
 
 func (s *Service) getLog(r *http.Request, caller access.Caller) (any, error) {
-	parts, ok := s.Logs.(PartReader)
+	store, ok := s.Logs.(*LogStore)
 	if !ok {
 		return nil, problem.New(problem.NotFound, "This server keeps no logs.")
 	}
@@ -44,26 +54,162 @@ func (s *Service) getLog(r *http.Request, caller access.Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from := r.URL.Query().Get("from"); from != "" {
-		return s.logPage(r, parts, name, from)
+	query := r.URL.Query()
+	if query.Has("from") {
+		return s.logPage(r, store, name)
+	}
+	form := orText(query.Get("format"), "raw")
+	write, known := logForms[form]
+	if !known {
+		return nil, problem.New(problem.Invalid, "There is no format %q: raw, jsonl and index are.", form).InField("format")
+	}
+	read := &logRead{store: store, log: name}
+	if read.first, read.last, err = linesOf(r); err != nil {
+		return nil, err
+	}
+	if read.over, _, err = s.logOver(r.Context(), name); err != nil {
+		return nil, err
+	}
+	read.cursor, err = store.cursor(r.Context(), name, access.From{Line: read.first}, read.over)
+	if err != nil {
+		return nil, err
+	}
+	if form != "index" {
+		if err := read.look(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "sandbox") // a log is text, whatever is in it
-		for n := 0; ; n++ {
-			part, err := parts.Part(r.Context(), name, n)
-			if errors.Is(err, platform.ErrNotFound) {
-				return
-			}
-			if err == nil {
-				_, err = w.Write(part.Text)
-			}
-			if err != nil {
-				s.Log.InfoContext(r.Context(), "log broken off", "log", name.String(), "part", n, "err", err)
-				panic(http.ErrAbortHandler) // the reader must see that it is not whole
-			}
+		if err := write(s, w, r, read); err != nil {
+			s.Log.InfoContext(r.Context(), "log broken off", "log", name.String(), "byte", read.cursor.offset, "err", err)
+			panic(http.ErrAbortHandler) // the reader must see that it is not whole
 		}
 	}), nil
+}
+
+// look reads the first part, so that a log that has expired is answered with a problem.
+func (l *logRead) look(ctx context.Context) error {
+	ahead := *l.cursor
+	if _, err := ahead.next(ctx); err != nil && !errors.Is(err, platform.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// linesOf reads ?line= and ?lines=: the first and the last line that are wanted.
+func linesOf(r *http.Request) (first, last int64, err error) {
+	for _, field := range []struct {
+		name string
+		into *int64
+	}{{"line", &first}, {"lines", &last}} {
+		text := r.URL.Query().Get(field.name)
+		if text == "" {
+			continue
+		}
+		if *field.into, err = strconv.ParseInt(text, 10, 48); err != nil || *field.into < 1 {
+			return 0, 0, problem.New(problem.Invalid, "%s must be a number from 1.", field.name).InField(field.name)
+		}
+	}
+	first = max(first, 1)
+	if last > 0 {
+		last += first - 1
+	}
+	return first, last, nil
+}
+
+// parts calls take for what is stored of the lines that are wanted.
+func (l *logRead) parts(ctx context.Context, take func(logs.Part) error) error {
+	for {
+		part, err := l.cursor.next(ctx)
+		if errors.Is(err, platform.ErrNotFound) {
+			return nil
+		}
+		if err == nil && l.last > 0 && part.Line > l.last {
+			return nil
+		}
+		if err == nil {
+			err = take(part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writeRaw answers the bytes as they are. What was left out of a log beyond its limit
+// is no byte of it: a header tells of it.
+func (s *Service) writeRaw(w http.ResponseWriter, r *http.Request, l *logRead) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if sealed := l.cursor.sealed; sealed != nil {
+		if gap := sealed.Gap(); gap != nil {
+			w.Header().Set("Buildit-Log-Gap", fmt.Sprintf("line=%d; lines=%d; bytes=%d", gap.Line, gap.Lines, gap.Bytes))
+		}
+	}
+	return l.parts(r.Context(), func(part logs.Part) error {
+		if l.last > 0 {
+			part = part.UntilLine(l.last)
+		}
+		_, err := w.Write(part.Text)
+		return err
+	})
+}
+
+// writeIndex answers what there is of the log. One that is not sealed has no chunks.
+func (s *Service) writeIndex(w http.ResponseWriter, r *http.Request, l *logRead) error {
+	index, err := s.logIndex(r.Context(), l)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, "application/json", index)
+}
+
+// logIndex is the index of a log, or what can be said of one that has none yet.
+func (s *Service) logIndex(ctx context.Context, l *logRead) (*logs.Index, error) {
+	if l.over {
+		index, err := l.store.Index(ctx, l.log)
+		if err == nil || !errors.Is(err, platform.ErrNotFound) {
+			return index, err
+		}
+	}
+	index := &logs.Index{V: 1, Chunks: []logs.Chunk{}, Final: l.over}
+	groups, err := s.logGroups(ctx, l.log)
+	if err != nil {
+		return nil, err
+	}
+	index.Groups = groups
+	first, err := l.store.Part(ctx, l.log, 0)
+	if errors.Is(err, platform.ErrNotFound) {
+		return index, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if index.Start, err = first.Began(); err != nil {
+		return nil, err
+	}
+	next, err := l.store.find(ctx, l.log, func(logs.Part) bool { return false })
+	if err != nil {
+		return nil, err
+	}
+	last, err := l.store.Part(ctx, l.log, next-1)
+	if err != nil {
+		return nil, err
+	}
+	index.Lines, index.Bytes = last.Line+last.Lines-1, last.End()
+	return index, nil
+}
+
+// logGroups are the commands of an attempt, once it has reported.
+func (s *Service) logGroups(ctx context.Context, log LogName) ([]logs.Group, error) {
+	item, err := s.home.Table.Get(ctx, attemptRow(log.Org, log.Run, log.Key, log.Attempt))
+	if errors.Is(err, platform.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return groupsOf(item), nil
 }
 
 // logOf is the log that the path and ?attempt= name.
@@ -92,17 +238,23 @@ func (s *Service) logOf(r *http.Request, org platform.Org) (LogName, error) {
 	return name, nil
 }
 
-func (s *Service) logPage(r *http.Request, parts PartReader, name LogName, from string) (any, error) {
-	first, err := strconv.Atoi(from)
+func (s *Service) logPage(r *http.Request, store *LogStore, name LogName) (any, error) {
+	first, err := strconv.Atoi(r.URL.Query().Get("from"))
 	if err != nil || first < 0 {
 		return nil, problem.New(problem.Invalid, "from must be the number of a segment, from 0.").InField("from")
+	}
+	from := access.From{Segment: first}
+	if text := r.URL.Query().Get("offset"); text != "" {
+		if from.Offset, err = strconv.ParseInt(text, 10, 64); err != nil || from.Offset < 0 {
+			return nil, problem.New(problem.Invalid, "offset must be a number of bytes, from 0.").InField("offset")
+		}
 	}
 	wait, err := waitOf(r)
 	if err != nil {
 		return nil, err
 	}
-	changed := parts.Next(name)
-	page, err := s.readPage(r.Context(), parts, name, first)
+	changed := store.Next(name)
+	page, err := s.readPage(r.Context(), store, name, from)
 	if err != nil || len(page.Segments) > 0 || page.End || wait == 0 {
 		return page, err
 	}
@@ -114,7 +266,7 @@ func (s *Service) logPage(r *http.Request, parts PartReader, name LogName, from 
 	case <-over:
 	case <-r.Context().Done():
 	}
-	return s.readPage(r.Context(), parts, name, first)
+	return s.readPage(r.Context(), store, name, from)
 }
 
 func waitOf(r *http.Request) (time.Duration, error) {
@@ -129,19 +281,28 @@ func waitOf(r *http.Request) (time.Duration, error) {
 	return wait, nil
 }
 
-func (s *Service) readPage(ctx context.Context, parts PartReader, name LogName, first int) (LogPage, error) {
+func (s *Service) readPage(ctx context.Context, store *LogStore, name LogName, from access.From) (LogPage, error) {
 	over, status, err := s.logOver(ctx, name)
 	if err != nil {
 		return LogPage{}, err
 	}
-	page := LogPage{Segments: []supervisor.LogPart{}, Next: first}
-	for size := 0; size < maxLogPage; page.Next++ {
-		part, err := parts.Part(ctx, name, page.Next)
+	cursor, err := store.cursor(ctx, name, from, over)
+	if err != nil {
+		return LogPage{}, err
+	}
+	cursor.timed = true
+	page := LogPage{Segments: []supervisor.LogPart{}}
+	for size := 0; size < maxLogPage; {
+		part, err := cursor.next(ctx)
 		if errors.Is(err, platform.ErrNotFound) {
 			if over {
 				page.End, page.Status = true, status
+				page.Groups, err = s.logGroups(ctx, name)
+			} else {
+				err = nil
 			}
-			return page, nil
+			page.Next, page.Offset = cursor.segment, cursor.offset
+			return page, err
 		}
 		if err != nil {
 			return LogPage{}, err
@@ -149,5 +310,6 @@ func (s *Service) readPage(ctx context.Context, parts PartReader, name LogName, 
 		page.Segments = append(page.Segments, part)
 		size += len(part.Text)
 	}
+	page.Next, page.Offset = cursor.segment, cursor.offset
 	return page, nil
 }

@@ -44,12 +44,18 @@ type Parts struct {
 	Logs    Logs
 	Secrets SecretSource // nil: no secret has a value
 	Observe Observer     // may be nil
+	// Live is the longest that output waits before it is sent to those who watch: a
+	// matter of what a part costs in this home. 0 is the supervisor's own, a second.
+	Live time.Duration
 	// Ticket makes what the task of an attempt says hello with; nil where the
 	// supervisor is in this process.
 	Ticket func(ctx context.Context, log LogName) (string, error)
 	// Since is when this home began to work, where it does not always: until a
 	// status has had its time since then, the sweeper ends nothing by silence.
 	Since time.Time
+	// AllowUntrusted lets commits of strangers run, though class process does not
+	// isolate them: the owner's word, who knows every person that may propose one.
+	AllowUntrusted bool
 }
 
 // New makes a Service.

@@ -20,6 +20,9 @@ func (s *Service) Start(ctx context.Context, org platform.Org, t Trigger) (Run, 
 	if err != nil || run.Status != Created {
 		return run, err
 	}
+	if t.Skip != "" {
+		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+	}
 	tree, err := s.config(ctx, org, t)
 	if err != nil {
 		return run, err
@@ -31,18 +34,39 @@ func (s *Service) Start(ctx context.Context, org platform.Org, t Trigger) (Run, 
 	return s.StartFile(ctx, org, t, file, Options{})
 }
 
+// Check says why a trigger's run would be refused: a file with errors, a parameter
+// that there is not, what is not available. nil if it would begin. Nothing is written.
+func (s *Service) Check(ctx context.Context, org platform.Org, t Trigger) error {
+	tree, err := s.config(ctx, org, t)
+	if err != nil {
+		return err
+	}
+	file, diagnostics := language.Load(tree, t.File)
+	if file == nil {
+		return configInvalid(t.File, diagnostics)
+	}
+	_, err = compile(file, t, 1, Options{})
+	return err
+}
+
 // StartFile is Start for a file that has been read already.
 func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, file *language.Pipeline, opt Options) (Run, error) {
 	run, err := s.create(ctx, org, t)
 	if err != nil || run.Status != Created {
 		return run, err
 	}
+	if t.Skip != "" {
+		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+	}
 	g, err := compile(file, t, run.Number, opt)
 	if err != nil {
 		return s.refuse(ctx, org, run, err)
 	}
 	if matches, why := file.Matches(g.facts); !matches {
-		return s.skip(ctx, org, run, why)
+		return s.skip(ctx, org, run, reasonNoMatch, why)
+	}
+	if t.Trust != "trusted" && !s.AllowUntrusted {
+		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and the only runner class here, process, would run it with the platform's own rights on this machine")
 	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
@@ -177,9 +201,18 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 	return next, err
 }
 
-// skip ends a run that its file does not want: green, with the reason.
-func (s *Service) skip(ctx context.Context, org platform.Org, run Run, why string) (Run, error) {
-	next, _, err := s.moveRun(ctx, ref{org: org, run: run.ID}, run, Skipped, change{reason: "no-match", why: why})
+// Why a run is skipped.
+const (
+	reasonNoMatch = "no-match" // no `on` of its file wants the event
+	reasonAsked   = "skip-ci"  // the commit's message asks for it
+	// A stranger's commit, such as that of a pull request from a fork, would run in a
+	// class that does not isolate it from this machine.
+	reasonUntrusted = "untrusted"
+)
+
+// skip ends a run that its file, or its commit, does not want: green, with the reason.
+func (s *Service) skip(ctx context.Context, org platform.Org, run Run, reason, why string) (Run, error) {
+	next, _, err := s.moveRun(ctx, ref{org: org, run: run.ID}, run, Skipped, change{reason: reason, why: why})
 	if lost(err) {
 		return s.run(ctx, org, run.ID)
 	}

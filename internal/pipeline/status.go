@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -46,6 +48,15 @@ var rules = map[Status]struct {
 
 // Final tells whether nothing moves the run any more.
 func (s Status) Final() bool { return len(rules[s].next) == 0 }
+
+// statusNames are all statuses of a run, for messages.
+func statusNames() string {
+	var names []string
+	for _, s := range slices.Sorted(maps.Keys(rules)) {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
 
 // To checks one step. The caller writes it on condition of the old status, so
 // that of two writers one loses and reads again.

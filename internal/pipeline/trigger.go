@@ -20,7 +20,8 @@ type Trigger struct {
 	RepoName, RepoOwner, RepoURL, DefaultBranch string
 	Ref, Branch, Tag, Base, Head, BaseSHA       string
 	PullRequest                                 int
-	Fork                                        bool
+	Fork, Draft                                 bool
+	Action                                      string // of a pull request: opened, updated, reopened, ready; "" if nobody knows
 	Message, Author                             string
 	CommitTime                                  time.Time
 	Params                                      map[string]string

@@ -91,7 +91,10 @@ func (s *Service) HandleMessage(ctx context.Context, body []byte) error {
 	}
 	event, err := forge.Providers[row.Text("provider")].Parse(row.Text("event"), data)
 	if err != nil {
-		return s.settle(ctx, org, m, Ignored, nil, fmt.Sprint(err))
+		return errors.Join(
+			s.settle(ctx, org, m, Ignored, nil, fmt.Sprint(err)),
+			s.noteHookFailure(ctx, org, m.Repository, fmt.Sprintf("a delivery of %s: %v", row.Text("event"), err)),
+		)
 	}
 	if event.Kind == forge.Ignored || event.Kind == forge.Ping {
 		if event.Kind == forge.Ping {
@@ -101,9 +104,20 @@ func (s *Service) HandleMessage(ctx context.Context, body []byte) error {
 	}
 	outcomes, err := s.act(ctx, org, r, event)
 	if err != nil {
-		return err
+		return errors.Join(err, s.noteHookFailure(ctx, org, r.ID, fmt.Sprintf("delivery %s: %v", m.Delivery, err)))
 	}
 	return s.settle(ctx, org, m, Handled, outcomes, "")
+}
+
+const maxFailure = 500 // bytes of a failure that the health of a hook keeps
+
+// noteHookFailure keeps why a delivery could not be acted on, for the page of its
+// repository.
+func (s *Service) noteHookFailure(ctx context.Context, org platform.Org, id, failure string) error {
+	_, err := s.home.Table.Write(platform.Relaxed(ctx), platform.Update{Key: healthRow(org, id), Set: platform.Item{
+		"failed": platform.Stamp(s.home.Clock.Now()), "failure": platform.Text(strings.ToValidUTF8(failure[:min(len(failure), maxFailure)], "")),
+	}})
+	return err
 }
 
 // unlessGone ends a delivery of a repository that was disconnected meanwhile.
@@ -168,26 +182,36 @@ func (s *Service) actOnPull(ctx context.Context, org platform.Org, r Repository,
 		folder = git.Merges
 	}
 	ref := git.Ref(fmt.Sprintf("%s%d/head", folder, p.Number))
-	state, err := s.readRef(ctx, org, r.ID, ref)
-	if err != nil {
-		return outcome{Ref: ref}, err
+	h := hint{actor: e.ActorName, action: actionOf(e), after: git.CommitSHA(p.Head.Commit)}
+	head := remote.Head(ref)
+	if head == "" && !p.Fork() { // Bitbucket has no refs of pull requests
+		h.head = remote.Head(git.Ref(git.Heads + validBranch(p.Head.Branch)))
+		head = h.head
 	}
 	reopens := e.Action == forge.Opened || e.Action == forge.Reopened
-	state.Closed = e.Action == forge.Closed || (state.Closed && !reopens)
-	state.Base, state.Branch, state.Fork = validBranch(p.Base.Branch), validBranch(p.Head.Branch), p.Fork()
-	if err := s.notePull(ctx, org, r.ID, ref, state); err != nil {
+	state, err := s.notePull(ctx, org, r.ID, ref, head, func(state *refState) {
+		state.Closed = e.Action == forge.Closed || (state.Closed && !reopens)
+		state.Base, state.Branch = validBranch(p.Base.Branch), validBranch(p.Head.Branch)
+		state.Fork, state.Draft = p.Fork(), p.Draft
+	})
+	switch {
+	case err != nil:
 		return outcome{Ref: ref}, err
-	}
-	if state.Closed {
+	case state.Closed:
 		return outcome{Ref: ref, Note: "the pull request is closed"}, nil
-	}
-	h := hint{actor: e.ActorName, after: git.CommitSHA(p.Head.Commit)}
-	if remote.Head(ref) == "" { // Bitbucket has no refs of pull requests
-		if h.head = remote.Head(git.Ref(git.Heads + state.Branch)); state.Fork || h.head == "" {
-			return outcome{Ref: ref, Note: "the remote shows no head of this pull request: it comes from a fork, whose commits this provider's git server does not hand out"}, nil
-		}
+	case head == "":
+		return outcome{Ref: ref, Note: "the remote shows no head of this pull request: it comes from a fork, whose commits this provider's git server does not hand out"}, nil
 	}
 	return s.look(ctx, org, r, remote, ref, h)
+}
+
+// actionOf is what happened to a pull request, in the words of a pipeline file's
+// `types`; one that wants to go elsewhere was updated.
+func actionOf(e forge.Event) string {
+	if e.Action == forge.Retargeted {
+		return forge.Updated
+	}
+	return e.Action
 }
 
 // validBranch is a branch's name if it is one, else "".

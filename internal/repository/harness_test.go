@@ -49,6 +49,8 @@ func (l *ledger) Start(_ context.Context, _ platform.Org, t pipeline.Trigger) (s
 	return id, nil
 }
 
+func (l *ledger) Check(context.Context, platform.Org, pipeline.Trigger) error { return nil }
+
 func (l *ledger) CancelQueued(_ context.Context, _ platform.Org, _, ref, _ string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

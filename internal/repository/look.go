@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/problem"
 	"github.com/buildit-dev/buildit/internal/repository/git"
 )
 
@@ -19,10 +20,11 @@ type outcome struct {
 
 // hint is what somebody knows who looks at a ref. Nothing of it decides trust.
 type hint struct {
-	after git.CommitSHA // the head that an event spoke of, "" if nobody did
-	actor string
-	why   string        // shown on the run
-	head  git.CommitSHA // of a subject that is no ref of the remote (Bitbucket's pull requests)
+	after  git.CommitSHA // the head that an event spoke of, "" if nobody did
+	actor  string
+	action string        // what happened to a pull request
+	why    string        // shown on the run
+	head   git.CommitSHA // of a subject that is no ref of the remote (Bitbucket's pull requests)
 }
 
 // look compares a ref with its row, moves the row, and makes the triggers that its
@@ -52,11 +54,21 @@ func (s *Service) look(ctx context.Context, org platform.Org, r Repository, remo
 		out.Note = "pipelines of this repository are not confirmed yet; `buildit repo confirm` does it"
 	default:
 		err = s.start(ctx, org, r, remote, ref, state, h, passed, &out)
+		if forGood(err) {
+			out.Note = fmt.Sprintf("%s at %s is not run: %v", ref, state.Head.Short(), err)
+			err = s.noteHookFailure(ctx, org, r.ID, out.Note)
+		}
 	}
 	if err != nil {
 		return out, err
 	}
 	return out, s.done(ctx, org, r.ID, ref, state.Generation)
+}
+
+// forGood says that a commit will never be taken: it is too large, or nothing that a
+// tree may be. Looking again would bring the same answer, and hold up other refs.
+func forGood(err error) bool {
+	return problem.Is(err, problem.TooLarge) || problem.Is(err, problem.Invalid)
 }
 
 func already(generation int64) string {
@@ -71,10 +83,14 @@ func already(generation int64) string {
 func (s *Service) start(ctx context.Context, org platform.Org, r Repository, remote *git.Remote, ref git.Ref, state refState, h hint, passed bool, out *outcome) (err error) {
 	tip := remote.Head(git.Ref(git.Heads + r.DefaultBranch))
 	base := remote.Head(git.Ref(git.Heads + baseOf(r, state)))
-	clone, err := remote.Fetch(ctx, git.Want{
+	want := git.Want{
 		Commit: state.Head, Branch: branchOf(ref, state), Depth: history,
 		Also: []git.CommitSHA{state.Previous, tip, base},
-	})
+	}
+	clone, err := remote.Fetch(ctx, want)
+	if problem.Is(err, problem.TooLarge) { // perhaps only what lies behind the head is: without it, nobody knows what changed
+		clone, err = remote.Fetch(ctx, git.Want{Commit: want.Commit, Branch: want.Branch, Depth: s.options.Depth})
+	}
 	if err != nil {
 		return err
 	}

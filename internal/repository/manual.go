@@ -89,14 +89,18 @@ func (s *Service) startAt(ctx context.Context, org platform.Org, r Repository, r
 			head.Short(), r.Name, in.File, filesThatAre(src.pipelines)).InField("file")
 	}
 	owner, name := splitName(r.URL.FullName())
-	return s.runs.Start(ctx, org, pipeline.Trigger{
+	t := pipeline.Trigger{
 		Repository: r.ID, File: in.File, Event: "manual", Subject: request, Commit: string(head), Attempt: 1,
 		Trust: "trusted", Actor: actor, RepoName: name, RepoOwner: owner, RepoURL: string(r.URL), DefaultBranch: r.DefaultBranch,
 		Ref: string(ref), Branch: in.Branch, Head: string(head),
 		Message: info.Message, Author: info.Author, CommitTime: info.When, Params: in.Params,
-		Why:    "started by hand",
+		Why:    join("started by hand", src.remarks()),
 		Source: src.parts, SourceSHA256: src.sha256, SourceSize: src.size, Config: src.config,
-	})
+	}
+	if err := s.runs.Check(ctx, org, t); err != nil {
+		return "", err // who asks is here to hear of it: no run has to keep it
+	}
+	return s.runs.Start(ctx, org, t)
 }
 
 func filesThatAre(files []string) string {

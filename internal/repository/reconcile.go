@@ -17,6 +17,7 @@ type Looked struct {
 	Banner string   `json:"banner,omitempty"`
 	Refs   int      `json:"refs"` // that had moved
 	Runs   []string `json:"runs"`
+	Notes  []string `json:"notes,omitempty"` // of refs that moved and started nothing
 }
 
 // Reconcile compares the heads of the remote with the rows of the refs and makes
@@ -76,6 +77,10 @@ func (s *Service) compare(ctx context.Context, org platform.Org, r Repository, r
 		}
 		out.Refs++
 		out.Runs = append(out.Runs, found.Runs...)
+		if found.Note != "" {
+			out.Notes = append(out.Notes, found.Note)
+			s.log.InfoContext(ctx, "ref looked at", "org", org.ID(), "repository", r.ID, "ref", string(ref), "note", found.Note)
+		}
 	}
 	return out, nil
 }

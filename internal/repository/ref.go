@@ -19,13 +19,14 @@ type refState struct {
 	Base       string // branch that a pull request wants to go to, as its last event said
 	Branch     string // and the branch that it comes from
 	Fork       bool   // and whether that lies in another repository
+	Draft      bool   // and whether it is a draft
 }
 
 func refFromItem(i platform.Item) refState {
 	return refState{
 		Head: git.CommitSHA(i.Text("head")), Previous: git.CommitSHA(i.Text("previous")),
 		Generation: i.Int("generation"), Done: i.Int("done"),
-		Closed: i.Bool("closed"), Base: i.Text("base"), Branch: i.Text("branch"), Fork: i.Bool("fork"),
+		Closed: i.Bool("closed"), Base: i.Text("base"), Branch: i.Text("branch"), Fork: i.Bool("fork"), Draft: i.Bool("draft"),
 	}
 }
 
@@ -81,12 +82,34 @@ func (s *Service) done(ctx context.Context, org platform.Org, id string, ref git
 }
 
 // notePull remembers what an event says of a pull request: a hint that helps people
-// and conditions, and never decides trust.
-func (s *Service) notePull(ctx context.Context, org platform.Org, id string, ref git.Ref, state refState) error {
-	set := platform.Item{
-		"closed": platform.Bool(state.Closed), "base": platform.Text(state.Base),
-		"branch": platform.Text(state.Branch), "fork": platform.Bool(state.Fork),
+// and conditions, and never decides trust. One whose commit is the same and which
+// has become ready, was reopened or wants to go elsewhere gets a new generation, as
+// if it had moved: what was skipped before may run now. That a repeated event finds
+// the row as it should be makes it harmless.
+func (s *Service) notePull(ctx context.Context, org platform.Org, id string, ref git.Ref, head git.CommitSHA, change func(*refState)) (refState, error) {
+	for {
+		old, err := s.readRef(ctx, org, id, ref)
+		if err != nil {
+			return old, err
+		}
+		state := old
+		change(&state)
+		asks := old.Draft && !state.Draft || old.Closed && !state.Closed || old.Base != "" && old.Base != state.Base
+		if asks && !state.Closed && head == old.Head && old.Generation > 0 {
+			state.Generation++
+		}
+		set := platform.Item{
+			"closed": platform.Bool(state.Closed), "base": platform.Text(state.Base),
+			"branch": platform.Text(state.Branch), "fork": platform.Bool(state.Fork), "draft": platform.Bool(state.Draft),
+		}
+		same := platform.Condition(platform.Absent{Attribute: "generation"})
+		if old.Generation > 0 {
+			set["generation"] = platform.Int(state.Generation)
+			same = platform.Equal{Attribute: "generation", Value: platform.Int(old.Generation)}
+		}
+		_, err = s.home.Table.Write(ctx, platform.Update{Key: refRowKey(org, id, ref), Set: set, If: same})
+		if !errors.Is(err, platform.ErrConditionFailed) {
+			return state, err
+		}
 	}
-	_, err := s.home.Table.Write(ctx, platform.Update{Key: refRowKey(org, id, ref), Set: set})
-	return err
 }

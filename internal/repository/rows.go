@@ -49,7 +49,7 @@ func (s *Service) Get(ctx context.Context, org platform.Org, idOrName string) (R
 		}
 	}
 	if errors.Is(err, platform.ErrNotFound) {
-		return Repository{}, problem.New(problem.NotFound, "No repository %q is connected. `buildit repo list` shows those that are.", idOrName)
+		return Repository{}, problem.New(problem.NotFound, "No repository %q is connected.", idOrName)
 	}
 	if err != nil {
 		return Repository{}, err

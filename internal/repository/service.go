@@ -17,6 +17,9 @@ type Runs interface {
 	// Start makes the run of a trigger, once however often it is called, and
 	// answers its id.
 	Start(ctx context.Context, org platform.Org, t pipeline.Trigger) (run string, err error)
+	// Check answers why the run of a trigger would be refused, nil if it would not;
+	// it makes none.
+	Check(ctx context.Context, org platform.Org, t pipeline.Trigger) error
 	// CancelQueued ends the runs of a ref that have not started, because the ref
 	// was deleted. None is no error.
 	CancelQueued(ctx context.Context, org platform.Org, repository, ref, why string) error

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -25,6 +26,17 @@ type source struct {
 	config    []string
 	pipelines []string
 	notices   []string
+}
+
+const shownNotices = 3 // of a commit, on each of its runs; its scan has more
+
+// remarks are what people should know of a commit that was taken other than it is.
+func (s source) remarks() string {
+	text := strings.Join(s.notices[:min(len(s.notices), shownNotices)], "; ")
+	if more := len(s.notices) - shownNotices; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // source makes the bundles of a commit, once: later calls find the row. A bundle

@@ -39,6 +39,7 @@ func (m maker) make(ctx context.Context, commit git.CommitSHA, out *outcome) err
 	if err != nil {
 		return err
 	}
+	t.Why = join(t.Why, src.remarks())
 	t.Source, t.SourceSHA256, t.SourceSize, t.Config = src.parts, src.sha256, src.size, src.config
 	for _, file := range src.pipelines {
 		t.File = file
@@ -73,6 +74,7 @@ func (m maker) trigger(ctx context.Context, info git.Commit) (pipeline.Trigger, 
 		t.Event, t.PullRequest = "pull-request", m.ref.PullRequest()
 		t.Subject = fmt.Sprint(t.PullRequest)
 		t.Head, t.Base, t.Fork = m.state.Branch, baseOf(m.r, m.state), m.state.Fork
+		t.Action, t.Draft = m.hint.action, m.state.Draft
 		var base git.CommitSHA
 		t.Changed, base, unknown, err = m.proposed(ctx, info.SHA, t.Base)
 		t.BaseSHA = string(base)
@@ -146,8 +148,8 @@ func splitName(full string) (owner, name string) {
 }
 
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

@@ -135,7 +135,7 @@ func (a *attempt) readOutputs() error {
 	for _, pair := range pairs {
 		switch {
 		case !slices.Contains(a.job.Outputs, pair.name):
-			a.notice("output-undeclared", "The output %s is not declared by the stage; it is dropped. Add outputs %q to the stage.", pair.name, pair.name)
+			a.notice("output-undeclared", "The output %s is not declared by the stage; it is dropped. Add output %q to the stage.", pair.name, pair.name)
 		case a.masks.In(pair.value):
 			delete(a.result.Outputs, pair.name)
 			a.notice("output-secret", "The output %s holds a secret; it is dropped.", pair.name)

@@ -25,9 +25,9 @@ func residentMB() int {
 	return pages * os.Getpagesize() >> 20
 }
 
-// totalMemoryMB is the machine's memory in MiB, 0 where nobody can tell.
+// TotalMemoryMB is the machine's memory in MiB, 0 where nobody can tell.
 // Source: sysinfo(2).
-func totalMemoryMB() int {
+func TotalMemoryMB() int {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
 		return 0

@@ -82,7 +82,7 @@ func superviseOne(ctx context.Context, in Start, version string, env []string, l
 	result, err := Run(ctx, client, Options{
 		Hello: Hello{
 			Version: version, Protocol: Protocol, Class: in.Class,
-			CPUs: runtime.NumCPU(), MemoryMB: totalMemoryMB(), BootID: system.IDs{}.New(),
+			CPUs: runtime.NumCPU(), MemoryMB: TotalMemoryMB(), BootID: system.IDs{}.New(),
 		},
 		Dir: in.Dir, Env: env, Alone: alone, Log: log,
 		Masked: func() []string { return []string{in.Ticket, client.Token()} },

@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,3 +66,31 @@ func signalName(s syscall.Signal) string {
 func Adopt() error {
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
+
+// EndAdopted kills what Adopt has brought to this process and is still there: the
+// daemons of commands that have ended. It is for the end of a process that waits
+// for no child any more, and costs one system call if there is none.
+func EndAdopted() error {
+	for range adoptedRounds {
+		pid, waitErr := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		switch {
+		case errors.Is(waitErr, syscall.EINTR), pid > 0:
+			continue
+		case waitErr != nil:
+			return nil // no child is left
+		}
+		all := proctable.All()
+		for _, p := range all {
+			if p.PID != os.Getpid() && proctable.Descends(all, p, os.Getpid()) {
+				if killErr := syscall.Kill(p.PID, syscall.SIGKILL); killErr != nil && !errors.Is(killErr, syscall.ESRCH) {
+					return fmt.Errorf("process %d outlives the run: %w", p.PID, killErr)
+				}
+			}
+		}
+		time.Sleep(time.Millisecond) // the kernel tells nobody when the last of them is gone
+	}
+	return errors.New("processes of the commands outlive the run")
+}
+
+// adoptedRounds bounds how often EndAdopted looks, at least 1 ms apart.
+const adoptedRounds = 1000

@@ -156,6 +156,9 @@ func (c *checker) arguments(r *rule, n *node) {
 	}
 	switch {
 	case n.partial:
+	case len(n.args) > 0 && len(n.args) < least:
+		n.file.errorAt(n.name, "limit", fmt.Sprintf("%s needs at least %d %ss; this one has %d", n.key, least, r.noun, len(n.args)), r.example)
+		n.partial = true
 	case len(n.args) < least:
 		help := r.example
 		if r.name == "environment" && (len(n.props) > 0 || len(n.children) > 0) {

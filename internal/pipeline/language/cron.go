@@ -126,9 +126,25 @@ func checkCron(c *checker, v *value, _ place) {
 		c.errorAt(v, "bad-cron", err.Error(), cronHelp)
 		return
 	}
+	if neverTicks(sets, v.text) {
+		c.errorAt(v, "bad-cron", "no month that it names has that day", cronHelp)
+		return
+	}
 	if every := closest(sets[0], sets[1]); every < minEvery {
 		c.errorAt(v, "bad-cron", fmt.Sprintf("two ticks of this schedule are %s apart; at least %d minutes", minutes(every), minEvery), `"*/5 * * * *" is every five minutes`)
 	}
+}
+
+// longestMonth are the most days that each month can have.
+var longestMonth = [...]int{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
+// neverTicks tells whether a schedule names days that no month of it has, such as
+// the 30th of February. A weekday that is named too makes up for it: either will do.
+func neverTicks(sets [5][]int, text string) bool {
+	if strings.Fields(text)[4] != "*" {
+		return false
+	}
+	return !slices.ContainsFunc(sets[3], func(month int) bool { return sets[2][0] <= longestMonth[month-1] })
 }
 
 func minutes(n int) string {

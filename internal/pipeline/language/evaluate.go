@@ -171,6 +171,17 @@ type function struct {
 	evaluate func(facts *Facts, args []result) result
 }
 
+// count says how many arguments it takes.
+func (f function) count() string {
+	switch {
+	case f.max > f.min:
+		return fmt.Sprintf("at least %d", f.min)
+	case f.min == 1:
+		return "1 value"
+	}
+	return fmt.Sprintf("%d values", f.min)
+}
+
 // functions are all there are; none has an effect.
 var functions = map[string]function{
 	"changed": {1, 32, []types{ofString}, ofBool, func(facts *Facts, args []result) result {

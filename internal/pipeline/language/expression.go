@@ -68,11 +68,12 @@ type token struct {
 }
 
 type expressionParser struct {
-	text  string
-	next  token
-	at    int
-	terms int
-	depth int
+	text   string
+	next   token
+	before token // the one before next
+	at     int
+	terms  int
+	depth  int
 }
 
 func (p *expressionParser) parse() (*operation, error) {
@@ -268,6 +269,10 @@ func (p *expressionParser) unexpected() error {
 	if replacement := foreignOperators[t.text]; replacement != "" {
 		return p.foreign(t, replacement)
 	}
+	if word := p.before; word.kind == "name" && foreignOperators[word.text] == "!" {
+		p.text = p.text[:word.end] + strings.TrimLeft(p.text[word.end:], " ") // !fork, not ! fork
+		return p.foreign(word, "!")
+	}
 	return &expressionError{offset: t.offset, end: t.end, message: fmt.Sprintf("%s is not expected here", p.text[t.offset:t.end]), help: "join conditions with && or ||"}
 }
 
@@ -282,6 +287,7 @@ var operators = []string{"||", "&&", "===", "!==", "==", "!=", "=~", "!~", "<=",
 
 // advance reads the next token.
 func (p *expressionParser) advance() error {
+	p.before = p.next
 	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
 		p.at++
 	}

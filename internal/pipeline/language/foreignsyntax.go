@@ -50,6 +50,12 @@ func (s *scanner) foreignLine(n *node, start int) bool {
 func (s *scanner) yamlLine(n *node) bool {
 	name := strings.TrimRight(n.key, ":")
 	rest := strings.TrimSpace(s.raw(span{s.at, s.lineEnd()}))
+	line, indent := s.position(n.start)
+	inLine := s.depth > 0 && line == s.openLine // the block ends on this line too
+	if inLine {
+		rest, _, _ = strings.Cut(rest, ";")
+		rest = strings.TrimRight(rest, " }")
+	}
 	help := name + " " + quote(strings.Trim(rest, "'"))
 	if strings.HasPrefix(rest, `"`) {
 		help = name + " " + rest
@@ -61,8 +67,7 @@ func (s *scanner) yamlLine(n *node) bool {
 		help = word.help
 	}
 	s.mistake(n.name, "syntax", "KDL has no colon after a name", help)
-	line, indent := s.position(n.start)
-	if strings.HasSuffix(rest, "{") {
+	if strings.HasSuffix(rest, "{") || inLine {
 		s.skipNode()
 		return true
 	}

@@ -208,7 +208,7 @@ func name(noun string) *form {
 		if v.text != "" && at.rule.child("description") != nil {
 			help += " with description " + quote(v.text)
 		}
-		c.errorAt(v, "bad-name", fmt.Sprintf("a %s name has letters, digits, dot, dash and underscore, at most 63", noun), help)
+		c.errorAt(v, "bad-name", fmt.Sprintf("%s %s name has letters, digits, dot, dash and underscore, at most 63", article(noun), noun), help)
 	}}
 }
 
@@ -274,9 +274,14 @@ func (c *checker) badVariable(v *value) {
 	c.errorAt(v, "bad-name", "the name of a variable has letters, digits and underscore and does not begin with a digit", help)
 }
 
+// machinery are the variables by which programs find each other (pipelines.md 3.7).
+var machinery = regexp.MustCompile(`^(PATH|HOME|IFS|ENV|BASH_ENV|(LD|DYLD|GIT)_[A-Z0-9_]*)$`)
+
 // checkVariable is checkVariableWord for names that the file gives to variables.
-func checkVariable(c *checker, v *value, _ place) {
+func checkVariable(c *checker, v *value, at place) {
 	switch {
+	case at.rule != nil && at.rule.name == "env" && machinery.MatchString(v.text):
+		c.warnAt(v, "reserved-env", v.text+" steers the shell, the loader or git itself", "choose another name, unless this is meant")
 	case !variableWord.MatchString(v.text):
 		c.badVariable(v)
 	case strings.HasPrefix(v.text, "BUILDIT_"):
@@ -353,7 +358,7 @@ func checkEvent(c *checker, v *value, at place) {
 		c.errorAt(v, "bad-value", fmt.Sprintf("there is no event %q", v.text), known)
 		return
 	}
-	c.choice(v, "event", eventNames)
+	c.choice(v, "event", Events)
 }
 
 // runnerClasses are what may be named; the last comes later.

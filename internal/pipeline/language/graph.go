@@ -71,7 +71,7 @@ func (g *graph) needs() {
 			switch _, ok := g.index[name]; {
 			case ref.at.broken:
 			case !ok:
-				g.unknownStage(ref.file, ref.at, "unknown-stage")
+				g.unknownStage(ref.file, ref.at, g.pipeline.Stages[i].Name)
 			case seen[name]:
 				ref.file.errorAt(ref.at.span, "duplicate-node", fmt.Sprintf("stage %q is needed twice", name), "remove one")
 			case count == maxNeeds:
@@ -82,11 +82,14 @@ func (g *graph) needs() {
 	}
 }
 
-func (g *graph) unknownStage(f *file, v value, code string) {
+// unknownStage reports a name that no stage has; from is the stage that names it,
+// which cannot be meant.
+func (g *graph) unknownStage(f *file, v value, from string) {
 	if g.lostNames {
 		return
 	}
-	help := suggestName(v.text, g.names(), "stages here")
+	others := slices.DeleteFunc(g.names(), func(name string) bool { return name == from })
+	help := orElse(nearName(v.text, others), listed(g.names(), "stages here"))
 	if parts := strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == ' ' }); len(parts) > 1 {
 		quoted := make([]string, len(parts))
 		for i, part := range parts {
@@ -94,7 +97,7 @@ func (g *graph) unknownStage(f *file, v value, code string) {
 		}
 		help = "write needs " + strings.Join(quoted, " ") + " inside the stage"
 	}
-	f.errorAt(v.span, code, fmt.Sprintf("there is no stage %q", v.text), help)
+	f.errorAt(v.span, "unknown-stage", fmt.Sprintf("there is no stage %q", v.text), help)
 }
 
 // size checks the number of stages and edges after matrices.

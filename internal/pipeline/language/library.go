@@ -3,6 +3,7 @@ package language
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	kdl "github.com/sblinch/kdl-go"
@@ -61,11 +62,31 @@ func (f *file) compareWithLibrary(nodes []*node) {
 		theirs, err := readByLibrary(f.text[n.start:n.end])
 		if err != nil {
 			n.broken = true
+			if n.oddNumber() {
+				continue // the library stumbles over some of them; the check of the value says what is wrong
+			}
 			f.errorAt(n.name, "syntax", "this is not KDL: "+libraryWords(err), "")
 			continue
 		}
 		f.compare([]*node{n}, theirs, n.name)
 	}
+}
+
+// oddNumber tells whether the node or one below it has a number that is no decimal
+// whole one, which no value of the language may be.
+func (n *node) oddNumber() bool {
+	odd := func(v *value) bool { return v.kind == isNumber && !allDigits(v.text) }
+	for i := range n.args {
+		if odd(&n.args[i]) {
+			return true
+		}
+	}
+	for i := range n.props {
+		if odd(&n.props[i].value) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.children, (*node).oddNumber)
 }
 
 // compare checks names and numbers of arguments and properties, node by node; at is

@@ -133,6 +133,11 @@ func (s *scanner) value(prefix string) value {
 		}
 		s.mistake(at, "number-with-suffix", word+" is not a number; durations and sizes are strings", prefix+quote(meant)).fix(s.file, at, quote(meant))
 		return value{span: at, text: word, broken: true}
+	case word == "" && (s.end() || isNewline(s.peek())):
+		if s.text[s.at-1] != ')' { // a type without its value is reported
+			s.mistake(span{s.at - 1, s.at}, "syntax", "a value is missing here", prefix+`"..."`)
+		}
+		return value{span: at, broken: true}
 	case word == "":
 		s.skip()
 		at.end = s.at

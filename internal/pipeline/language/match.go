@@ -39,6 +39,33 @@ func (p *Pipeline) Matches(facts Facts) (bool, string) {
 	return false, why
 }
 
+// ComponentChanged says whether a file of a component has changed, or one of what it
+// uses, however far away. It is true where the changed files are not known, and of
+// no component ("").
+func (p *Pipeline) ComponentChanged(name string, facts Facts) bool {
+	if name == "" || !facts.FilesKnown {
+		return true
+	}
+	seen := map[string]bool{name: true}
+	for open := []string{name}; len(open) > 0; open = open[1:] {
+		for _, c := range p.Components {
+			if c.Name != open[0] {
+				continue
+			}
+			if matchFiles(c.Paths, facts.Changed) {
+				return true
+			}
+			for _, used := range c.Uses {
+				if !seen[used] {
+					seen[used] = true
+					open = append(open, used)
+				}
+			}
+		}
+	}
+	return false
+}
+
 // refuses is why the event does not match, or "".
 func (e Event) refuses(facts Facts) string {
 	switch e.Kind {

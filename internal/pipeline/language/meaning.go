@@ -85,20 +85,26 @@ func (l *loader) component(n *node, v value, self string) {
 	case v.text == self:
 		n.file.errorAt(v.span, "cycle", fmt.Sprintf("component %q uses itself", self), "remove it")
 	case l.parts[v.text] == nil:
-		n.file.errorAt(v.span, "unknown-component", fmt.Sprintf("there is no component %q", v.text), suggestName(v.text, sortedKeys(l.parts), "components here"))
+		n.file.errorAt(v.span, "unknown-component", fmt.Sprintf("there is no component %q", v.text), orElse(suggestName(v.text, sortedKeys(l.parts), "components here"), fmt.Sprintf(`component %q path="..." at the top level`, v.text)))
 	}
 }
 
 // suggestName is suggest for the names of a file, where a part of a name is near too.
 func suggestName(word string, words []string, what string) string {
-	if Nearest(word, words) == "" {
-		for _, w := range words {
-			if len(w) > 1 && len(word) > 1 && (strings.HasPrefix(w, word) || strings.HasPrefix(word, w)) {
-				return meant(w)
-			}
+	return orElse(nearName(word, words), listed(words, what))
+}
+
+// nearName asks whether the nearest of names was meant, "" if none is near.
+func nearName(word string, words []string) string {
+	if nearest := Nearest(word, words); nearest != "" {
+		return meant(nearest)
+	}
+	for _, w := range words {
+		if len(w) > 1 && len(word) > 1 && (strings.HasPrefix(w, word) || strings.HasPrefix(word, w)) {
+			return meant(w)
 		}
 	}
-	return suggest(word, words, what)
+	return ""
 }
 
 // topTemplates are the template nodes in file order.
@@ -122,11 +128,39 @@ func (l *loader) stage(n *node, s *Stage, g *graph) {
 	l.templateUse(n, n)
 	l.with(n)
 	l.stageLimits(children)
+	manualTwice(n)
+	servicesOnce(children)
 	l.variables(n, s, children)
 	for _, c := range children {
 		if c.key == "cache" {
 			l.cacheUse(c)
 		}
+	}
+}
+
+// manualTwice reports an approval beside manual=true, which is short for one.
+func manualTwice(n *node) {
+	manual, approval := n.prop("manual"), n.child("approval")
+	if manual != nil && manual.value.text == "true" && approval != nil {
+		line, _ := n.file.position(manual.name.start)
+		approval.file.errorAt(approval.name, "duplicate-node", fmt.Sprintf("manual=true is an approval too (line %d)", line), "remove manual=true")
+	}
+}
+
+// servicesOnce reports two services that commands could not tell apart.
+func servicesOnce(children []*node) {
+	first := map[string]*node{}
+	for _, c := range children {
+		if c.key != "service" || len(c.args) == 0 || c.args[0].broken {
+			continue
+		}
+		name := buildService(c).Name
+		if before := first[name]; before != nil {
+			line, _ := before.file.position(before.name.start)
+			c.file.errorAt(c.args[0].span, "duplicate-node", fmt.Sprintf("there is already a service %q (line %d)", name, line), fmt.Sprintf("as=%q", name+"-2"))
+			continue
+		}
+		first[name] = c
 	}
 }
 
@@ -167,7 +201,7 @@ func (l *loader) templateUse(n, start *node) {
 	v := uses[0]
 	if template := l.templates[v.text]; template == nil {
 		if !l.lostNames {
-			n.file.errorAt(v.span, "unknown-template", fmt.Sprintf("there is no template %q", v.text), suggestName(v.text, sortedKeys(l.templates), "templates here"))
+			n.file.errorAt(v.span, "unknown-template", fmt.Sprintf("there is no template %q", v.text), orElse(suggestName(v.text, sortedKeys(l.templates), "templates here"), fmt.Sprintf(`template %q { ... } at the top level`, v.text)))
 		}
 		return
 	}

@@ -160,7 +160,7 @@ func (g *graph) missingEvent(when []When) string {
 			return `add on "push"`
 		}
 		for _, event := range w.Event {
-			if !has[event] && slices.Contains(eventNames, event) {
+			if !has[event] && slices.Contains(Events, event) {
 				return fmt.Sprintf("add on %q", event)
 			}
 		}

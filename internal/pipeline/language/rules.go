@@ -31,8 +31,8 @@ var events = map[string]*rule{
 	"stack":       {name: "on", repeat: true, level: should},
 }
 
-// eventNames are the events in the order of the specification.
-var eventNames = []string{"push", "pull-request", "tag", "schedule", "manual", "upstream", "merge-group", "stack"}
+// Events are those that a file can ask for, in the order of the specification.
+var Events = []string{"push", "pull-request", "tag", "schedule", "manual", "upstream", "merge-group", "stack"}
 
 var (
 	branches    = &rule{name: "branches", arg: pattern, min: 1, max: many, noun: "pattern", example: `branches "main" "release/*"`}

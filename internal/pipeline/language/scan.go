@@ -257,7 +257,13 @@ func (s *scanner) missingSpace(n *node) {
 		return
 	}
 	help := `write \" for a quote inside a string, or r#"..."#`
-	if s.text[s.at-1] != '"' {
+	switch {
+	case s.sees(":"):
+		s.mistake(span{s.at, s.at + 1}, "syntax", "KDL has no colon here", "remove the :").fix(s.file, span{s.at, s.at + 1}, "")
+		s.at++
+		n.partial = false
+		return
+	case s.text[s.at-1] != '"':
 		help = "separate them by a space"
 	}
 	s.mistake(span{s.at, s.at + 1}, "syntax", "a space is missing here", help)
@@ -372,7 +378,9 @@ func (s *scanner) annotation(n *node) {
 		for rest < len(s.text) && strings.IndexByte(" \t\r\n;{}", s.text[rest]) < 0 {
 			rest++
 		}
-		help = n.key + " " + s.raw(span{s.at, rest})
+		if rest > s.at {
+			help = n.key + " " + s.raw(span{s.at, rest})
+		}
 	}
 	s.mistake(at, "type-annotation", "type annotations are not used here", help).fix(s.file, at, "")
 }

@@ -1,9 +1,6 @@
 package language
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Nearest is the one of the words that was probably meant, or "": by
 // Damerau-Levenshtein at a distance of at most 1 for words of up to 4 letters, else
@@ -58,16 +55,16 @@ func distance(a, b string, limit int) int {
 // suggest is the help for a word that is none of words: the nearest, and the full
 // list if it is short. what is in front of the list where nothing is near.
 func suggest(word string, words []string, what string) string {
-	list := ""
-	if len(words) > 0 && len(words) <= 12 {
-		list = strings.Join(words, ", ")
+	if nearest := Nearest(word, words); nearest != "" {
+		return meant(nearest)
 	}
-	nearest := Nearest(word, words)
-	switch {
-	case nearest != "":
-		return fmt.Sprintf("did you mean %q?", nearest)
-	case list != "":
-		return what + ": " + list
+	return listed(words, what)
+}
+
+// listed is the full list of words, "" if it is long or empty.
+func listed(words []string, what string) string {
+	if len(words) == 0 || len(words) > 12 {
+		return ""
 	}
-	return ""
+	return what + ": " + strings.Join(words, ", ")
 }

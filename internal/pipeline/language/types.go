@@ -61,13 +61,21 @@ func (o *operation) check(in names) (types, *expressionError) {
 		return o.checkCall(in)
 	case "||", "&&", "!":
 		for _, arg := range o.args {
-			if err := arg.want(in, ofBool, o.op+" joins conditions"); err != nil {
+			if err := arg.want(in, ofBool, o.joins()); err != nil {
 				return 0, err
 			}
 		}
 		return ofBool, nil
 	}
 	return o.checkComparison(in)
+}
+
+// joins says what an operator between conditions does.
+func (o *operation) joins() string {
+	if o.op == "!" {
+		return "! negates a condition"
+	}
+	return o.op + " joins conditions"
 }
 
 // want checks that the operation has one of the types.
@@ -134,7 +142,7 @@ func comparisonHelp(o *operation, left types) string {
 		return "'" + literal.text + "'"
 	case left == ofBool && literal.op == "string" && o.op == "==":
 		return "a bool stands alone, or with ! in front"
-	case left == ofInt && literal.op == "string":
+	case left == ofInt && literal.op == "string" && allDigits(literal.text):
 		return literal.text
 	}
 	return ""
@@ -150,7 +158,7 @@ func (o *operation) checkCall(in names) (types, *expressionError) {
 		return 0, o.mistake(fmt.Sprintf("there is no function %q", o.text), help)
 	}
 	if len(o.args) < f.min || len(o.args) > f.max {
-		return 0, o.mistake(fmt.Sprintf("%s takes %d values, not %d", o.text, f.min, len(o.args)), functionHelp[o.text])
+		return 0, o.mistake(fmt.Sprintf("%s takes %s, not %d", o.text, f.count(), len(o.args)), functionHelp[o.text])
 	}
 	for i, arg := range o.args {
 		want := f.params[min(i, len(f.params)-1)]
@@ -161,8 +169,8 @@ func (o *operation) checkCall(in names) (types, *expressionError) {
 	first := o.args[0]
 	switch {
 	case (o.text == "changed" || o.text == "match") && first.op == "string":
-		if _, err := compileGlob(first.text); err != nil {
-			return 0, first.mistake("this is not a glob: "+err.Error(), "'src/**'")
+		if err := checkGlobText(o.text, first); err != nil {
+			return 0, err
 		}
 	case o.text == "status" && first.op == "string":
 		if err := in.output(first.text, ""); err != nil {
@@ -171,6 +179,23 @@ func (o *operation) checkCall(in names) (types, *expressionError) {
 		}
 	}
 	return f.returns, nil
+}
+
+// checkGlobText checks the glob that a function is given: that of changed counts
+// from the root of the repository, that of match is compared with a name.
+func checkGlobText(function string, glob *operation) *expressionError {
+	_, err := compileGlob(glob.text)
+	switch {
+	case err != nil:
+		return glob.mistake("this is not a glob: "+err.Error(), "'src/**'")
+	case function == "match":
+		return nil
+	case strings.HasPrefix(glob.text, "/"):
+		return glob.mistake("a glob counts from the root of the repository and has no / in front", "'"+strings.TrimLeft(glob.text, "/")+"'")
+	case slices.Contains(strings.Split(glob.text, "/"), ".."):
+		return glob.mistake(".. would leave the repository", "begin at the root of the repository")
+	}
+	return nil
 }
 
 // functionHelp is how each function is called.
@@ -203,14 +228,14 @@ func (o *operation) checkName(in names) (types, *expressionError) {
 	case root == "param" && dotted:
 		t, ok := in.param(rest)
 		if !ok {
-			e := o.mistake(fmt.Sprintf("there is no param %q", rest), suggest(rest, in.words("param"), "params here"))
+			e := o.mistake(fmt.Sprintf("there is no param %q", rest), orElse(suggest(rest, in.words("param"), "params here"), fmt.Sprintf("param %q at the top level", rest)))
 			e.code = "unknown-param"
 			return 0, e
 		}
 		return t, nil
 	case root == "matrix" && dotted:
 		if !in.matrix(rest) {
-			return 0, o.mistake(fmt.Sprintf("the matrix of this stage has no %q", rest), suggest(rest, in.words("matrix"), "axes here"))
+			return 0, o.mistake(fmt.Sprintf("the matrix of this stage has no %q", rest), orElse(suggest(rest, in.words("matrix"), "axes here"), fmt.Sprintf(`matrix { %s "..."; }`, rest)))
 		}
 		return ofString, nil
 	case root == "outputs" && strings.Count(o.text, ".") >= 2:

@@ -44,7 +44,7 @@ func (l *loader) fetch(c *node, stage int, p *Pipeline, g *graph) string {
 	maker, ok := g.makers[name]
 	if from := c.prop("from"); from != nil && !from.value.broken {
 		if _, known := g.index[from.value.text]; !known {
-			g.unknownStage(c.file, from.value, "unknown-stage")
+			g.unknownStage(c.file, from.value, p.Stages[stage].Name)
 			return from.value.text
 		}
 		if ok && p.Stages[maker].Name != from.value.text {

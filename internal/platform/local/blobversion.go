@@ -139,7 +139,7 @@ func (b *Blobs) OpenVersion(_ context.Context, key platform.BlobKey, version str
 }
 
 // DeleteVersion implements platform.Blobs.
-func (b *Blobs) DeleteVersion(_ context.Context, key platform.BlobKey, version string) error {
+func (b *Blobs) DeleteVersion(ctx context.Context, key platform.BlobKey, version string) error {
 	defer b.lock(key)()
 	versions, i, err := b.find(key, version)
 	if err != nil {
@@ -152,7 +152,7 @@ func (b *Blobs) DeleteVersion(_ context.Context, key platform.BlobKey, version s
 	if until.After(b.clock.Now()) {
 		return fmt.Errorf("delete version %s of %s: locked until %s: %w", version, key, until.Format(time.RFC3339), platform.ErrDenied)
 	}
-	if err := b.remove(key, versions, i); err != nil {
+	if err := b.remove(ctx, key, versions, i); err != nil {
 		return fmt.Errorf("delete version %s of %s: %w", version, key, fileError(err))
 	}
 	return nil
@@ -160,7 +160,7 @@ func (b *Blobs) DeleteVersion(_ context.Context, key platform.BlobKey, version s
 
 // remove takes a version away. What was before it follows: it becomes what readers
 // see, or what tells that the object was deleted.
-func (b *Blobs) remove(key platform.BlobKey, versions []kept, i int) error {
+func (b *Blobs) remove(ctx context.Context, key platform.BlobKey, versions []kept, i int) error {
 	v, dir := versions[i], b.versions(key)
 	before := kept{deleted: true}
 	if i > 0 {
@@ -191,12 +191,19 @@ func (b *Blobs) remove(key platform.BlobKey, versions []kept, i int) error {
 			return err
 		}
 	}
+	folders := []string{filepath.Dir(b.object(key))}
 	if _, err := os.Stat(dir); err == nil {
-		if err := syncPath(dir); err != nil {
+		folders = append(folders, dir)
+	}
+	if platform.IsRelaxed(ctx) {
+		return b.disk.later(folders...)
+	}
+	for _, folder := range folders {
+		if err := syncPath(folder); err != nil {
 			return err
 		}
 	}
-	return syncPath(filepath.Dir(b.object(key)))
+	return nil
 }
 
 // Lock implements platform.Blobs.

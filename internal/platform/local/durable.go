@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -22,22 +23,30 @@ type durable struct {
 // maxRelaxed is how many names may wait for a full write.
 const maxRelaxed = 4096
 
-// folder makes a folder and those above it, down from root, which exists.
+// folder makes a folder and those above it, down from root, which exists. It syncs
+// after all of them are made: where the file system commits its names together, as
+// ext4 does, one commit takes them all.
 func (d *durable) folder(root, dir string) error {
-	if _, ok := d.known.Load(dir); ok || dir == root {
-		return nil
+	var fresh []string // the lowest first
+	for at := dir; at != root; at = filepath.Dir(at) {
+		if _, ok := d.known.Load(at); ok {
+			break
+		}
+		fresh = append(fresh, at)
 	}
-	parent := filepath.Dir(dir)
-	if err := d.folder(root, parent); err != nil {
-		return err
+	for _, at := range slices.Backward(fresh) {
+		if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	for _, at := range fresh {
+		if err := syncPath(filepath.Dir(at)); err != nil {
+			return err
+		}
 	}
-	if err := syncPath(parent); err != nil {
-		return err
+	for _, at := range slices.Backward(fresh) { // one that is known has known ones above
+		d.known.Store(at, true)
 	}
-	d.known.Store(dir, true)
 	return nil
 }
 

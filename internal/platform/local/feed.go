@@ -26,6 +26,7 @@ var feedSchema = []string{
 // Limits of a delivery, and of the pause before it comes again.
 const (
 	batch    = 100 // changes
+	gather   = 5 * time.Millisecond // from one delivery to the next, where changes trickle in
 	minPause = 10 * time.Millisecond
 	maxPause = 5 * time.Second
 )
@@ -156,6 +157,9 @@ func (t *Table) consume(ctx context.Context, consumer string, done int64, handle
 			}
 		}
 		if err == nil && n == len(changes) {
+			if len(changes) < batch {
+				pauseToGather(ctx)
+			}
 			continue
 		}
 		if err := t.clock.Sleep(ctx, pause); err != nil {
@@ -164,6 +168,17 @@ func (t *Table) consume(ctx context.Context, consumer string, done int64, handle
 		pause = min(2*pause, maxPause)
 	}
 	return nil
+}
+
+// pauseToGather lets changes gather: each delivery costs a read and a write, and many rows
+// change together. It is short for machines, so it goes by the machine's clock.
+func pauseToGather(ctx context.Context) {
+	timer := time.NewTimer(gather)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (f *feed) bell() <-chan struct{} {

@@ -22,6 +22,7 @@ const (
 	formatFile    = "format"
 	gitignoreFile = ".gitignore"
 	blobsFolder   = "blobs"
+	tempFolder    = "tmp"
 )
 
 // Folder is a data folder that this process owns.
@@ -132,6 +133,19 @@ func (f *Folder) keys() (*softkey.Keys, error) {
 		return nil, fmt.Errorf("the key file %s is gone: put your copy of it back (mode 0600), without it no secret of this folder can be read", path)
 	}
 	return keys, err
+}
+
+// sweepTemp empties the folder of temporary files, or makes it: what is there when a
+// process begins was left by one that was killed.
+func (f *Folder) sweepTemp() error {
+	path := filepath.Join(f.dir, tempFolder)
+	if err := os.RemoveAll(path); err != nil {
+		return fmt.Errorf("sweep the temporary files: %w", fileError(err))
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return fmt.Errorf("make the folder of temporary files: %w", fileError(err))
+	}
+	return nil
 }
 
 // Close lets the folder go.

@@ -92,6 +92,9 @@ func (o Options) withDefaults() Options {
 
 // open fills the home. What it has opened when it fails, Close closes.
 func (h *Home) open(ctx context.Context, dir string, o Options) error {
+	if err := h.folder.sweepTemp(); err != nil {
+		return err
+	}
 	keys, err := h.folder.keys()
 	if err != nil {
 		return err
@@ -130,6 +133,10 @@ func (h *Home) open(ctx context.Context, dir string, o Options) error {
 	h.Tasks = h.tasks
 	return nil
 }
+
+// TempDir is a folder for temporary files on the disk of the data. It is empty when
+// the home opens.
+func (h *Home) TempDir() string { return filepath.Join(h.folder.dir, tempFolder) }
 
 // SetFunctions says what the names in the state machines stand for. It is called
 // before Run: the functions are made of the home.

@@ -3,9 +3,12 @@ package local_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -138,5 +141,32 @@ func checkGranted(t *testing.T, client *http.Client, signed platform.SignedReque
 	}
 	if err := answer.Body.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A home begins with an empty folder for temporary files: what a killed process
+// left there is gone.
+func TestTemporaryFilesAreSwept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	home, err := local.Open(t.Context(), dir, local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(home.TempDir(), "pack-1", "left")
+	if err := errors.Join(os.Mkdir(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600), home.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if home, err = local.Open(t.Context(), dir, local.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := home.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	entries, err := os.ReadDir(home.TempDir())
+	if err != nil || len(entries) > 0 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }

@@ -64,7 +64,7 @@ func (Credential) GoString() string { return "[secret]" }
 
 func (c *Client) session(at RepoURL, credential Credential) (transport.UploadPackSession, error) {
 	if at.Local() && !c.options.LocalPaths {
-		return nil, problem.New(problem.Forbidden, "This platform does not read repositories from its own disk. Its owner allows it with --local-repositories; else serve the repository over http.")
+		return nil, problem.New(problem.Forbidden, "This platform does not read repositories from its own disk. Its owner allows it with --allow-local; else serve the repository over http.")
 	}
 	endpoint, err := transport.NewEndpoint(string(at))
 	if err != nil {

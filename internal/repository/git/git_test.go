@@ -257,7 +257,7 @@ func TestWhatCannotBeAsked(t *testing.T) {
 	}{
 		{client(t, git.Limits{}), server.URL + "/none.git", problem.Upstream, "There is no git repository at"},
 		{client(t, git.Limits{}), "file:///nowhere/at/all.git", problem.Upstream, "There is no git repository at"},
-		{careful, "file:///etc", problem.Forbidden, "--local-repositories"},
+		{careful, "file:///etc", problem.Forbidden, "--allow-local"},
 		{careful, server.URL + "/none.git", problem.Invalid, "is no public address"},
 		{careful, "http://169.254.169.254/latest/x.git", problem.Invalid, "cloud's own services"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/supervisor"
@@ -27,6 +28,10 @@ type keptLog struct {
 	text []byte
 	file *os.File
 }
+
+// liveEvery is how long output waits for more of it before it is shown: a part costs
+// nothing here, and somebody looks at the terminal.
+const liveEvery = 100 * time.Millisecond
 
 // inMemory is how much of a log waits in memory, in bytes.
 const inMemory = 1 << 20

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/asl/engine"
@@ -74,7 +75,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 		Table: memory.NewTable(clock), Blobs: memory.NewBlobs(clock), Keys: memory.NewKeys(),
 		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: memory.NewTasks(clock, tasks.run),
 	}
-	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets)})
+	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets), Live: liveEvery})
 	flow.SetFunctions(map[string]platform.Function{"pipeline": service.Function})
 
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -144,5 +145,8 @@ const grace = 10 * time.Second
 
 // hello is what this process says as a supervisor.
 func hello() supervisor.Hello {
-	return supervisor.Hello{Version: "local", Protocol: 1, Class: "process", BootID: fmt.Sprint(os.Getpid())}
+	return supervisor.Hello{
+		Version: "local", Protocol: 1, Class: "process", BootID: fmt.Sprint(os.Getpid()),
+		CPUs: runtime.NumCPU(), MemoryMB: supervisor.TotalMemoryMB(),
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/access/openapi"
@@ -22,9 +23,12 @@ import (
 type Options struct {
 	Version string
 	Data    string       // the data folder, for the owner's token
+	TempDir string       // for what is fetched from remotes; the system's if empty
 	Origins []string     // of our own pages, where a proxy changes the host
 	Blobs   http.Handler // serves the URLs that the home's blobs sign
 	Log     *slog.Logger
+	// AllowUntrusted lets strangers' commits run in a class that does not isolate them.
+	AllowUntrusted bool
 	// Local lets repositories be connected by file URLs and by addresses of this
 	// machine: for the owner of a home that only this machine reaches.
 	Local bool
@@ -72,13 +76,20 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 	return s, nil
 }
 
+// liveEvery is how long output waits for more of it. On one machine a part of a log is
+// a file that is not synced, about 0.1 ms, so that ten a second are no load, and a
+// line is on a screen well within the 300 ms that are promised.
+const liveEvery = 100 * time.Millisecond
+
 // addPipeline adds runs: their routes, their state machines' function, the protocol
 // of their supervisors, and the streams that follow them.
 func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Since: home.Clock.Now(),
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Since: home.Clock.Now(), Live: liveEvery,
+		AllowUntrusted: o.AllowUntrusted,
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
@@ -86,6 +97,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 		s.work,
 		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
 		every(home.Clock, o.Log, "sweep", runs.Sweep),
+		every(home.Clock, o.Log, "logs", runs.KeepLogs),
 	)
 	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
 	streams := &access.Streams{
@@ -104,7 +116,7 @@ const deliveriesAtOnce = 4
 // addRepositories adds repositories: their routes, the consumers of deliveries and
 // the reconciler.
 func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
-	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, Log: o.Log})
+	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, TempDir: o.TempDir, Log: o.Log})
 	deliveries := platform.Consumer{
 		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
 		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
