@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,6 +52,8 @@ type simulation struct {
 	begun map[string]int // how often the commands of an attempt have begun
 	early []string       // stages that began before their needs allowed it
 	dead  []string       // jobs of tasks that died without a word
+	notes []string
+	group sync.WaitGroup
 }
 
 // dice are random numbers for many goroutines.
@@ -124,25 +127,24 @@ func simulate(t *testing.T, seed uint64) {
 	}
 	s.plan = newPlan(s.random)
 	ctx, stop := context.WithCancel(t.Context())
-	var group sync.WaitGroup
 	s.build(ctx)
-	group.Go(func() {
+	s.group.Go(func() {
 		if err := s.flow.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	group.Go(func() {
+	s.group.Go(func() {
 		if err := s.home.Feed.Consume(ctx, "pipeline-outbox", s.outbox); err != nil {
 			t.Error(err)
 		}
 	})
-	group.Go(func() { s.sweep(ctx) })
+	s.group.Go(func() { s.sweep(ctx) })
 	view := s.runToEnd(ctx)
 	s.check(ctx, view)
 	stop()
-	group.Wait()
+	s.group.Wait()
 	if t.Failed() {
-		t.Logf("the file:\n%s", s.plan.text())
+		t.Logf("the file:\n%s%s", s.plan.text(), strings.Join(s.notes, "\n"))
 	}
 }
 
@@ -157,7 +159,32 @@ func (s *simulation) build(ctx context.Context) {
 	failing.Table, failing.Flow, failing.Tasks = fault.Table(s.home.Table, s.fault), fault.Flow(s.home.Flow, s.fault), fault.Tasks(s.home.Tasks, s.fault)
 	parts := pipeline.Parts{Log: slog.New(slog.DiscardHandler), Logs: pipeline.NewLogStore(s.home.Blobs)}
 	s.sure, s.service = pipeline.New(s.home, parts), pipeline.New(failing, parts)
-	s.flow.SetFunctions(map[string]platform.Function{"pipeline": s.service.Function})
+	s.flow.SetFunctions(map[string]platform.Function{"pipeline": s.function})
+}
+
+// function is what the state machines call: some calls come once more, and late, as
+// a service does that promises them at least once.
+func (s *simulation) function(ctx context.Context, payload json.RawMessage) (json.RawMessage, error) {
+	if !s.isCalm() && s.random.chance(3) {
+		late := context.WithoutCancel(ctx)
+		s.group.Go(func() {
+			if s.home.Clock.Sleep(late, s.random.upTo(20*time.Second)) == nil {
+				fault.Survive(func() {
+					if _, err := s.service.Function(late, payload); err != nil {
+						s.note("a late call", err)
+					}
+				})
+			}
+		})
+	}
+	return s.service.Function(ctx, payload)
+}
+
+// note keeps an error that the test expects, for when something else goes wrong.
+func (s *simulation) note(what string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, what+": "+err.Error())
 }
 
 // patientMachines are ours, with more repeats: ports fail here far more often than a
@@ -171,7 +198,7 @@ func patientMachines() map[string][]byte {
 }
 
 // fault is what happens to a call: it fails before it is done, or after, is done
-// twice, or takes long.
+// twice, takes long, or is the last of who made it.
 func (s *simulation) fault(ctx context.Context, call fault.Call) error {
 	switch {
 	case s.isCalm():
@@ -179,6 +206,8 @@ func (s *simulation) fault(ctx context.Context, call fault.Call) error {
 		return fmt.Errorf("%s of %s: %w", call.Method, call.Port, platform.ErrThrottled)
 	case call.Phase == fault.Before && s.random.chance(0.5):
 		return fault.ErrAgain
+	case s.random.chance(0.3):
+		return fault.ErrCrash
 	case s.random.chance(1):
 		return s.home.Clock.Sleep(ctx, s.random.upTo(2*time.Second))
 	}
@@ -199,7 +228,14 @@ func (s *simulation) settled() bool {
 }
 
 // outbox is the feed's consumer, with changes that come twice, or not at all.
-func (s *simulation) outbox(ctx context.Context, changes []platform.Change) (int, error) {
+func (s *simulation) outbox(ctx context.Context, changes []platform.Change) (done int, err error) {
+	if fault.Survive(func() { done, err = s.consume(ctx, changes) }) {
+		return 0, errKilled
+	}
+	return done, err
+}
+
+func (s *simulation) consume(ctx context.Context, changes []platform.Change) (int, error) {
 	switch {
 	case s.isCalm():
 	case s.random.chance(10):
@@ -215,16 +251,18 @@ func (s *simulation) outbox(ctx context.Context, changes []platform.Change) (int
 // sweep looks every second, and tells of half of the tasks that have died.
 func (s *simulation) sweep(ctx context.Context) {
 	for s.home.Clock.Sleep(ctx, time.Second) == nil {
-		if err := s.service.Sweep(ctx); err != nil && s.settled() && ctx.Err() == nil {
-			s.t.Error(err)
-		}
+		fault.Survive(func() {
+			if err := s.service.Sweep(ctx); err != nil && s.settled() && ctx.Err() == nil {
+				s.t.Error(err)
+			}
+		})
 		s.mu.Lock()
 		dead := s.dead
 		s.dead = nil
 		s.mu.Unlock()
 		for _, job := range dead {
-			if err := s.service.TaskEnded(ctx, job); err != nil && !errors.Is(err, platform.ErrThrottled) {
-				s.t.Logf("task ended: %v", err)
+			if err := s.surviving(func() error { return s.service.TaskEnded(ctx, job) }); err != nil {
+				s.note("task ended", err)
 			}
 		}
 	}
@@ -274,12 +312,22 @@ func (s *simulation) die(job string) int {
 
 // patiently repeats a call as the supervisor's client does.
 func (s *simulation) patiently(ctx context.Context, call func() error) error {
-	err := call()
+	err := s.surviving(call)
 	for try := 0; try < 100 && err != nil && !errors.Is(err, supervisor.ErrSettled); try++ {
 		if sleepErr := s.home.Clock.Sleep(ctx, s.random.upTo(4*time.Second)); sleepErr != nil {
 			return sleepErr
 		}
-		err = call()
+		err = s.surviving(call)
+	}
+	return err
+}
+
+// errKilled is how a call ends whose maker was killed.
+var errKilled = errors.New("killed")
+
+func (s *simulation) surviving(call func() error) (err error) {
+	if fault.Survive(func() { err = call() }) {
+		return errKilled
 	}
 	return err
 }
@@ -316,7 +364,9 @@ func (s *simulation) work(ctx, calls context.Context, attempt *pipeline.Attempt,
 		if rest -= nap; silent {
 			continue
 		}
-		if order, err := attempt.Beat(calls, supervisor.Beat{}); err == nil && order.Cancel || errors.Is(err, supervisor.ErrSettled) {
+		var order supervisor.Order
+		err := s.surviving(func() (err error) { order, err = attempt.Beat(calls, supervisor.Beat{}); return err })
+		if err == nil && order.Cancel || errors.Is(err, supervisor.ErrSettled) {
 			return canceled
 		}
 	}
@@ -342,8 +392,9 @@ func (s *simulation) runToEnd(ctx context.Context) pipeline.View {
 		if err := s.home.Clock.Sleep(ctx, s.random.upTo(2*time.Minute)); err != nil {
 			s.t.Fatal(err)
 		}
-		if _, err := s.service.Cancel(ctx, s.org, run.ID, "user", ""); err != nil {
-			s.t.Logf("cancel: %v", err)
+		cancel := func() error { _, err := s.service.Cancel(ctx, s.org, run.ID, "user", ""); return err }
+		if err := s.surviving(cancel); err != nil {
+			s.note("cancel", err)
 		}
 	}
 	view := s.await(ctx, run.ID, 2*time.Hour, func(v pipeline.View) bool { return v.Status.Final() })
