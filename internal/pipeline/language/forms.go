@@ -274,7 +274,7 @@ func (c *checker) badVariable(v *value) {
 }
 
 // machinery are the variables by which programs find each other (pipelines.md 3.7).
-var machinery = regexp.MustCompile(`^(PATH|HOME|IFS|ENV|BASH_ENV|(LD|DYLD|GIT)_[A-Z0-9_]*)$`)
+var machinery = newLateRegexp(`^(PATH|HOME|IFS|ENV|BASH_ENV|(LD|DYLD|GIT)_[A-Z0-9_]*)$`)
 
 // checkVariable is checkVariableWord for names that the file gives to variables.
 func checkVariable(c *checker, v *value, at place) {
