@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -42,9 +43,7 @@ func (p *platform) finished(ctx context.Context, id string) (run runOf, err erro
 
 // follow reads a run's stream until enough of it was seen.
 func (p *platform) follow(ctx context.Context, run string, enough func(*websocket.Conn, access.Frame) (bool, error)) (err error) {
-	conn, _, err := websocket.Dial(ctx, p.url+"/api/v1/orgs/default/stream", &websocket.DialOptions{
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + p.token}},
-	})
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,6 +64,32 @@ func (p *platform) follow(ctx context.Context, run string, enough func(*websocke
 		if done, err := enough(conn, frame); done || err != nil {
 			return err
 		}
+	}
+}
+
+// dial opens a stream. Who is over the rate of one client comes again, as the CLI
+// does.
+func (p *platform) dial(ctx context.Context) (*websocket.Conn, error) {
+	for {
+		conn, res, err := websocket.Dial(ctx, p.url+"/api/v1/orgs/default/stream", &websocket.DialOptions{
+			HTTPHeader: http.Header{"Authorization": {"Bearer " + p.token}},
+		})
+		if res == nil || res.StatusCode != http.StatusTooManyRequests {
+			return conn, err
+		}
+		if err := comeLater(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// comeLater waits until there is room for another request.
+func comeLater(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+		return nil
 	}
 }
 

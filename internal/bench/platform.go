@@ -138,6 +138,12 @@ func (p *platform) call(ctx context.Context, method, path string, in, out any) e
 	if err := errors.Join(err, res.Body.Close()); err != nil {
 		return err
 	}
+	if res.StatusCode == http.StatusTooManyRequests {
+		if err := comeLater(ctx); err != nil {
+			return err
+		}
+		return p.call(ctx, method, strings.TrimPrefix(path, "/api/v1/orgs/default"), in, out)
+	}
 	if res.StatusCode >= 300 {
 		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, answer)
 	}
