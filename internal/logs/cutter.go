@@ -9,14 +9,15 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 )
 
-// What a live part may hold and how long it may wait. While nobody watches, parts
-// are fewer.
+// How long output waits for more, so that parts are few; while nobody watches, fewer.
+// A part that is full leaves at once. It holds what the store takes: every part costs
+// a call and an object, and a log so busy that time does not cut it is not later for
+// being sent in larger pieces.
 const (
 	firstWait    = 50 * time.Millisecond // first output, or output after a pause of one interval
 	liveInterval = time.Second
-	liveBytes    = 64 << 10
-	unwatched    = 5 // times the interval
-	quietBytes   = MaxPart
+	unwatched    = 5        // times the interval
+	busyBytes    = 64 << 10 // a part from here on is one of a busy log
 )
 
 // Cutter cuts a stream into live parts. Write may be called while parts are cut by
@@ -66,14 +67,10 @@ func (c *Cutter) Write(p []byte) (int, error) {
 	written := len(p)
 	now := c.clock.Now()
 	for len(p) > 0 && c.err == nil {
-		limit := liveBytes
-		if !c.watched.Load() {
-			limit = quietBytes
-		}
-		n := min(len(p), max(limit-len(c.text), 0))
+		n := min(len(p), MaxPart-len(c.text))
 		c.add(p[:n], now)
 		p = p[n:]
-		if len(c.text) >= limit {
+		if len(c.text) == MaxPart {
 			c.cut(now, false)
 		}
 	}
@@ -148,7 +145,7 @@ func (c *Cutter) cut(now time.Time, final bool) {
 	c.offset += int64(len(c.text))
 	c.segment++
 	c.text = nil
-	if len(part.Text) >= liveBytes {
+	if len(part.Text) >= busyBytes {
 		c.text = make([]byte, 0, cap(part.Text)) // a busy log fills the next one too
 	}
 	c.lastCut = now

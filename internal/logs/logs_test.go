@@ -250,16 +250,16 @@ func TestChunksDependOnTheStreamAlone(t *testing.T) {
 
 func TestSegmentSentTwice(t *testing.T) {
 	t.Parallel()
-	list := parts(t, []byte(strings.Repeat("x\n", 100_000)))
+	list := parts(t, []byte(strings.Repeat("x\n", 400_000)))
 	s := seal(t, slices.Concat(list[:2], list[:2], list[1:]), 0)
-	if got := s.from(t, 1); got != strings.Repeat("x\n", 100_000) {
+	if got := s.from(t, 1); got != strings.Repeat("x\n", 400_000) {
 		t.Errorf("%d bytes", len(got))
 	}
 }
 
 func TestSegmentOutOfOrder(t *testing.T) {
 	t.Parallel()
-	list := parts(t, []byte(strings.Repeat("x\n", 100_000)))
+	list := parts(t, []byte(strings.Repeat("x\n", 400_000)))
 	sealer := NewSealer(time.Time{}, 0, Store{})
 	if err := sealer.Add(list[0]); err != nil {
 		t.Fatal(err)
