@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/repository/gittest"
 )
@@ -186,5 +187,30 @@ func TestRunsThatDoNotBegin(t *testing.T) {
 				t.Errorf("%s: buildit %v does not say %s: %+v", c.message, verb[0], c.where, said)
 			}
 		}
+	}
+}
+
+// Whenever a person cancels, also before the first command has begun, the run ends
+// within seconds and not at the end of some heartbeat.
+func TestCancelAtOnce(t *testing.T) {
+	t.Parallel()
+	s, server := up(t), gittest.Start(t, gittest.Options{})
+	s.connect(server, "shop")
+	const runs = 12
+	for range runs {
+		var started run
+		s.decode(s.ok("start", "shop", "--json"), &started)
+		if r := s.buildit("cancel", started.ID); r.code != 0 && r.code != 4 { // 4: it has ended already
+			t.Errorf("%+v", r)
+		}
+	}
+	begun := time.Now()
+	for _, r := range s.ended("shop", runs) {
+		if r.Status != "canceled" && r.Status != "succeeded" {
+			t.Errorf("%v %s", r, r.Why)
+		}
+	}
+	if took := time.Since(begun); took > 40*time.Second {
+		t.Errorf("the last run ended after %s", took)
 	}
 }
