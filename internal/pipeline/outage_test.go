@@ -114,17 +114,19 @@ func TestTokenReplacedOnRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var s *shelter
-		table := &atToken{nth: 2}
+		table, made := &atToken{nth: 2}, make(chan struct{})
 		table.first = func() {
+			<-made
 			if err := s.hello().Finish(t.Context(), ok); err != nil {
 				t.Error(err)
 			}
 		}
-		s = shelterOf(t, oneStage, func(made *shelter, home *platform.Home, _ *pipeline.Parts) {
-			s, table.Table = made, home.Table
+		s = shelterOf(t, oneStage, func(_ *shelter, home *platform.Home, _ *pipeline.Parts) {
+			table.Table = home.Table
 			nth := fault.At(1, fault.After, platform.ErrThrottled)
 			home.Table, home.Tasks = table, fault.Tasks(home.Tasks, nth.Plan)
 		})
+		close(made)
 		time.Sleep(10 * time.Second) // less than a heartbeat
 		expect(t, s.view(), pipeline.Succeeded, "a succeeded")
 		s.end()
