@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -169,7 +170,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	t.Logf("%s=%d", tortureSeed, seed)
 	dir := build(t)
-	listener := loopback(t)
+	listener := ownPort(t)
 	m := &machine{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), programs: dir, notes: t.TempDir(),
 		data: filepath.Join(t.TempDir(), "data"), url: link(listener.Addr()),
@@ -189,6 +190,19 @@ func newMachine(t *testing.T) *machine {
 	}
 	m.token = strings.TrimSpace(string(token))
 	return m
+}
+
+// ownPort takes a port below those that the kernel gives to outgoing connections:
+// one of them must not take it while the server is down.
+func ownPort(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		if listener, err := listen(fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))); err == nil {
+			return listener
+		}
+	}
+	t.Fatal("no port between 20000 and 30000 is free")
+	return nil
 }
 
 func (m *machine) startServer() {

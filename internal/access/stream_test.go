@@ -320,6 +320,10 @@ func TestSubscriptionsEndAndAreBounded(t *testing.T) {
 		s.say(`{"sub":false,"log":"run1/a/1"}`)
 	}
 	s.say(`{"sub":true,"log":"run1/b/1"}`)
+	s.say(`{"sub":true,"log":"nowhere"}`) // its answer says that everything before it was heard
+	if frame := s.hear(); frame.Problem == nil {
+		t.Fatalf("a log that is not there: %+v", frame)
+	}
 	r.append([]byte("x"))
 	if frame := s.hear(); frame.Log != "run1/b/1" {
 		t.Errorf("an ended subscription goes on: %+v", frame)
