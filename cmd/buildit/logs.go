@@ -173,7 +173,8 @@ type logIndex struct {
 }
 
 func (l storedLog) index(ctx context.Context) (index logIndex, err error) {
-	return index, l.get(ctx, l.path+"?format=index", &index)
+	err = l.get(ctx, l.path+"?format=index", &index)
+	return index, err
 }
 
 // titles are the commands to be told in the log: those of a stage with several, for

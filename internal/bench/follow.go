@@ -38,7 +38,8 @@ func (p *platform) finished(ctx context.Context, id string) (run runOf, err erro
 	if err != nil {
 		return run, err
 	}
-	return run, p.call(ctx, http.MethodGet, "/runs/"+id, nil, &run)
+	err = p.call(ctx, http.MethodGet, "/runs/"+id, nil, &run)
+	return run, err
 }
 
 // follow reads a run's stream until enough of it was seen.

@@ -27,6 +27,10 @@ const (
 	callTimeout = 40 * time.Second // one try; hello may be held for 20 s
 	maxAnswer   = 16 << 20         // bytes
 	maxGarbage  = 5                // answers in a row that are no JSON
+	// helloPatience is how long a platform may be silent before a supervisor that has
+	// not begun believes that it is gone for good. One that comes back later finds the
+	// task ended, and tries the attempt again.
+	helloPatience = 15 * time.Minute
 )
 
 // Client is Control over HTTP. It repeats what fails for as long as the context
@@ -36,6 +40,8 @@ type Client struct {
 	http   *http.Client
 	clock  platform.Clock
 	ticket string
+	// patience is helloPatience; a test has less.
+	patience time.Duration
 
 	mu     sync.Mutex
 	token  string
@@ -53,7 +59,7 @@ func NewClient(url, ticket string) *Client {
 	}
 	return &Client{
 		url: strings.TrimRight(url, "/"), http: &http.Client{Transport: transport}, clock: system.Clock{},
-		ticket: ticket, grants: map[string]Grant{},
+		ticket: ticket, patience: helloPatience, grants: map[string]Grant{},
 	}
 }
 
@@ -64,11 +70,11 @@ func (c *Client) Token() string {
 	return c.token
 }
 
-// Hello asks until there is a job.
+// Hello asks until there is a job, or no answer for helloPatience.
 func (c *Client) Hello(ctx context.Context, hello Hello) (Job, error) {
 	for {
-		var answer HelloAnswer
-		if err := c.call(ctx, PathHello, hello, &answer); err != nil {
+		answer, err := c.hello(ctx, hello)
+		if err != nil {
 			return Job{}, err
 		}
 		if answer.Job != nil {
@@ -79,6 +85,13 @@ func (c *Client) Hello(ctx context.Context, hello Hello) (Job, error) {
 			return Job{}, errors.New("the platform answered hello with neither a job nor nothing")
 		}
 	}
+}
+
+func (c *Client) hello(ctx context.Context, hello Hello) (answer HelloAnswer, err error) {
+	ctx, giveUp := context.WithTimeout(ctx, c.patience)
+	defer giveUp()
+	err = c.call(ctx, PathHello, hello, &answer)
+	return answer, err
 }
 
 // Secrets brings the values.

@@ -400,3 +400,15 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// A supervisor that has not begun does not wait for ever for a platform that is gone.
+func TestHelloGivesUp(t *testing.T) {
+	t.Parallel()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	c := NewClient(gone.URL, "ticket")
+	c.patience = 50 * time.Millisecond
+	if _, err := c.Hello(t.Context(), Hello{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v, want that the patience ended", err)
+	}
+}
