@@ -98,21 +98,21 @@ func writeKDL(dir string, stages []stage) error {
 }
 
 func writeDrone(dir string, stages []stage) error {
-	var b strings.Builder
-	b.WriteString("kind: pipeline\ntype: exec\nname: bench\nclone: {disable: true}\nsteps:\n")
-	for _, s := range stages {
-		fmt.Fprintf(&b, "- name: %s\n  commands: [%q]\n  depends_on: [%s]\n", s.name, s.run, strings.Join(s.needs, ", "))
-	}
-	return os.WriteFile(filepath.Join(dir, "drone.yml"), []byte(b.String()), 0o644)
+	return writeSteps(filepath.Join(dir, "drone.yml"), "kind: pipeline\ntype: exec\nname: bench\nclone: {disable: true}\n", "", stages)
 }
 
 func writeWoodpecker(dir string, stages []stage) error {
+	return writeSteps(filepath.Join(dir, "woodpecker.yml"), "skip_clone: true\n", "  image: bash\n", stages)
+}
+
+// writeSteps writes the form that both of them read, with what each wants besides.
+func writeSteps(file, head, each string, stages []stage) error {
 	var b strings.Builder
-	b.WriteString("skip_clone: true\nsteps:\n")
+	b.WriteString(head + "steps:\n")
 	for _, s := range stages {
-		fmt.Fprintf(&b, "- name: %s\n  image: bash\n  commands: [%q]\n  depends_on: [%s]\n", s.name, s.run, strings.Join(s.needs, ", "))
+		fmt.Fprintf(&b, "- name: %s\n%s  commands: [%q]\n  depends_on: [%s]\n", s.name, each, s.run, strings.Join(s.needs, ", "))
 	}
-	return os.WriteFile(filepath.Join(dir, "woodpecker.yml"), []byte(b.String()), 0o644)
+	return os.WriteFile(file, []byte(b.String()), 0o644)
 }
 
 func writeAct(dir string, stages []stage) error {

@@ -131,12 +131,8 @@ func (s *Service) attemptToken(ctx context.Context, r ref, key StageKey, attempt
 
 // wakeRun completes the token of a run whose end is settled.
 func (s *Service) wakeRun(ctx context.Context, r ref) error {
-	run, err := s.run(ctx, r.org, r.run)
-	if err != nil || run.token == nil {
-		return err
-	}
-	token, err := s.unwrap(ctx, run.token, string(r.run))
-	if err != nil {
+	_, token, err := s.runToken(ctx, r)
+	if token == "" || err != nil {
 		return err
 	}
 	if err := s.home.Flow.Succeed(ctx, token, json.RawMessage(`{"v":1}`)); !gone(err) {
@@ -148,18 +144,24 @@ func (s *Service) wakeRun(ctx context.Context, r ref) error {
 // failRunToken leads the execution of a canceled run into its Catch. Where it has
 // no token yet, its first state finds the run canceling and goes there by itself.
 func (s *Service) failRunToken(ctx context.Context, r ref) error {
-	run, err := s.run(ctx, r.org, r.run)
-	if err != nil || run.token == nil {
-		return err
-	}
-	token, err := s.unwrap(ctx, run.token, string(r.run))
-	if err != nil {
+	run, token, err := s.runToken(ctx, r)
+	if token == "" || err != nil {
 		return err
 	}
 	if err := s.home.Flow.Fail(ctx, token, "Canceled", run.Reason); !gone(err) {
 		return err
 	}
 	return nil
+}
+
+// runToken is the token that the execution of a run waits on, "" if it has none yet.
+func (s *Service) runToken(ctx context.Context, r ref) (Run, string, error) {
+	run, err := s.run(ctx, r.org, r.run)
+	if err != nil || run.token == nil {
+		return run, "", err
+	}
+	token, err := s.unwrap(ctx, run.token, string(r.run))
+	return run, token, err
 }
 
 // outboxGrace is how long an outbox row may be in the hands of whoever wrote it
