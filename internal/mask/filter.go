@@ -164,6 +164,9 @@ func (f *Filter) pass(text []byte, undecided int64) (rest []byte, err error) {
 	}
 	done := 0
 	for _, s := range f.spans {
+		if s.from > undecided {
+			break // what stands before it may yet be the beginning of a longer hit
+		}
 		write(s.from)
 		f.base = s.to
 		if s.to > undecided {
@@ -174,7 +177,7 @@ func (f *Filter) pass(text []byte, undecided int64) (rest []byte, err error) {
 		}
 		done++
 	}
-	if done == len(f.spans) {
+	if done == len(f.spans) || f.spans[done].from > undecided {
 		write(undecided)
 	}
 	f.spans = append(f.spans[:0], f.spans[done:]...)

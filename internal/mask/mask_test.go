@@ -15,6 +15,16 @@ import (
 	"pgregory.net/rapid"
 )
 
+// becomes filters texts, each in a stream of its own.
+func becomes(t *testing.T, set *Set, texts map[string]string) {
+	t.Helper()
+	for text, want := range texts {
+		if got := through(t, set, text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
+
 // through writes text in pieces that end at cuts, and answers what comes out.
 func through(t testing.TB, set *Set, text string, cuts ...int) string {
 	t.Helper()
@@ -85,7 +95,7 @@ func TestPauseNeverReleasesHeldBytes(t *testing.T) {
 func TestEndOfStream(t *testing.T) {
 	t.Parallel()
 	set := Compile("hunter2-4711-abcdefgh", "kitten")
-	for text, want := range map[string]string{
+	becomes(t, set, map[string]string{
 		"x hunter2-": "x ***",           // 8 bytes
 		"x hunter2":  "x hunter2",       // 7 bytes of 21
 		"x kit":      "x ***",           // half of 6
@@ -98,28 +108,20 @@ func TestEndOfStream(t *testing.T) {
 		"":           "",                //
 		"nothing":    "nothing",         //
 		"x\x1b[31mk": "x\x1b[31m" + "k", //
-	} {
-		if got := through(t, set, text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 func TestOverlapsAreMerged(t *testing.T) {
 	t.Parallel()
 	set := Compile("abcdef", "defghi", "cdef-long-tail", "xyxy")
-	for text, want := range map[string]string{
+	becomes(t, set, map[string]string{
 		"abcdefghi":        "***",
 		"abcdef defghi":    "*** ***",
 		"abcdef-long-tai!": "***-long-tai!",
 		"abcdef-long-tail": "***",
 		"xyxyxyxyxy" + "z": "***z",
 		"xyxyxyxxyxy.":     "***x***.",
-	} {
-		if got := through(t, set, text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 // What never ends overlapping needs no memory.
@@ -178,20 +180,34 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// A needle inside the beginning of a longer one must not let go of what stands
+// before it: the bytes to come may make the longer one whole.
+func TestNeedleInsideALongerOne(t *testing.T) {
+	t.Parallel()
+	set := Compile("abcdef-4711", "cdef", " padded ")
+	for text, want := range map[string]string{
+		"x abcdef-4711 y": "x *** y",
+		"x abcdef y":      "x ab*** y",
+		"x padded y":      "x***y",
+	} {
+		for cut := range len(text) + 1 {
+			if got := through(t, set, text, cut); got != want {
+				t.Errorf("%q cut at %d became %q, want %q", text, cut, got, want)
+			}
+		}
+	}
+}
+
 // TestPasswordOfURL: a tool that connects prints the password without its URL.
 func TestPasswordOfURL(t *testing.T) {
 	t.Parallel()
 	set := Compile("postgres://bob:hunter2%2Fhunter2@db.example.com/shop")
-	for text, want := range map[string]string{
+	becomes(t, set, map[string]string{
 		"no entry for hunter2/hunter2!":                           "no entry for ***!",
 		"PGPASSWORD=hunter2%2Fhunter2 psql":                       "PGPASSWORD=*** psql",
 		"postgres://bob:hunter2%2Fhunter2@db.example.com/shop is": "*** is",
 		"bob at db.example.com":                                   "bob at db.example.com",
-	} {
-		if got := through(t, set, text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
+	})
 	if got := through(t, Compile("https://bob:test@example.com"), "a test"); got != "a test" {
 		t.Errorf("a password that is a common word was masked: %q", got)
 	}
@@ -209,16 +225,12 @@ func TestMultiLineKeyMaskedLineByLine(t *testing.T) {
 	t.Parallel()
 	const key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\nBKcwggS\n-----END KEY-----\n"
 	set := Compile(key)
-	for text, want := range map[string]string{
+	becomes(t, set, map[string]string{
 		key + "done": "***done",
 		strings.ReplaceAll(key, "\n", "\r\n") + "d": "***d",
 		"  MIIEvQIBADANBgkq\n  hkiG9w0BAQEFAASC\n":  "  ***\n  ***\n",
 		"BKcwggS\n": "BKcwggS\n", // seven bytes are no needle
-	} {
-		if got := through(t, set, text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
+	})
 }
 
 func TestTerminalSequencesAreLookedThrough(t *testing.T) {
