@@ -32,11 +32,13 @@ type Run struct {
 	Created    time.Time `json:"created_at"`
 	Started    time.Time `json:"started_at,omitzero"`
 	Ended      time.Time `json:"ended_at,omitzero"`
+	RerunOf    RunID     `json:"rerun_of,omitempty"` // the attempt before
 	// Problems are those of the file, with their places, when Reason is config-invalid or not-available.
 	Problems []problem.Place `json:"problems,omitempty"`
 
 	version int64
 	graph   string // digest
+	request string // the operation that asked for a rerun
 	token   []byte // of the execution's wait, wrapped
 }
 
@@ -56,7 +58,8 @@ type Stage struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Notices []Notice          `json:"notices,omitempty"`
 	Lines   int64             `json:"log_lines"`
-	Flaky   bool              `json:"flaky,omitempty"` // passed on a later attempt
+	Flaky   bool              `json:"flaky,omitempty"`        // passed on a later attempt
+	From    RunID             `json:"carried_from,omitempty"` // the run that it ran in, if this one is a rerun that did not run it
 
 	open    int64
 	version int64
@@ -107,6 +110,7 @@ func runOf(item platform.Item) (Run, error) {
 		Stages:  int(item.Int("stages")),
 		Created: item.Time("created"), Started: item.Time("started"), Ended: item.Time("ended"),
 		version: item.Int("version"), graph: item.Text("graph"), token: item.Bytes("token"),
+		RerunOf: RunID(item.Text("rerun_of")), request: item.Text("request"),
 	}
 	if problems := item.Bytes("problems"); problems != nil {
 		if err := json.Unmarshal(problems, &r.Problems); err != nil {
@@ -133,7 +137,7 @@ func stageOf(item platform.Item) Stage {
 		Reason: item.Text("reason"), Why: item.Text("why"), Attempt: int(item.Int("attempt")),
 		Needs: item.Texts("needs"), Ready: item.Time("ready"), Started: item.Time("started"), Ended: item.Time("ended"),
 		Outputs: textMap(item, "outputs"), Notices: noticesOf(item), Lines: item.Int("lines"),
-		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"),
+		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"), From: RunID(item.Text("from")),
 	}
 	if _, has := item["exit"]; has {
 		code := int(item.Int("exit"))

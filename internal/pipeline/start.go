@@ -66,24 +66,29 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 		return s.skip(ctx, org, run, reasonNoMatch, why)
 	}
 	if t.Trust != "trusted" && !s.AllowUntrusted {
-		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and the only runner class here, process, would run it with the platform's own rights on this machine")
+		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and "+notIsolated)
 	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
 		return run, err
 	}
-	r := ref{org, run.ID, digest, g}
+	return s.launch(ctx, ref{org, run.ID, digest, g}, run)
+}
+
+// launch lets a run that was created and has its graph begin.
+func (s *Service) launch(ctx context.Context, r ref, run Run) (Run, error) {
 	if err := s.putStages(ctx, r); err != nil {
 		return run, err
 	}
+	g := r.graph
 	next, boxes, err := s.moveRun(ctx, r, run, Running, change{
 		follow: []string{boxOpen},
 		set: platform.Item{
-			"graph": platform.Text(digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
+			"graph": platform.Text(r.digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
 		},
 	})
 	if lost(err) {
-		return s.run(ctx, org, run.ID)
+		return s.run(ctx, r.org, run.ID)
 	}
 	if err != nil {
 		return run, err
@@ -91,6 +96,9 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	next.Pipeline, next.Stages = g.Name, g.Nodes[g.end()].Waits
 	return next, s.carryOut(ctx, r, boxes)
 }
+
+// notIsolated is why a stranger's commit does not run here.
+const notIsolated = "the only runner class here, process, would run it with the platform's own rights on this machine"
 
 // create puts the run's row, if it is absent, with the next number of its file.
 func (s *Service) create(ctx context.Context, org platform.Org, t Trigger) (Run, error) {
@@ -139,10 +147,16 @@ func firstLine(message string) string {
 // putStages writes the rows of all nodes that are not there yet.
 func (s *Service) putStages(ctx context.Context, r ref) error {
 	const atOnce = 100
-	puts := make([]platform.Action, 0, len(r.graph.Nodes))
-	for i := range r.graph.Nodes {
-		key := stageRow(r.org, r.run, r.graph.Nodes[i].Key)
-		puts = append(puts, platform.Put{Key: key, Item: r.graph.firstRow(i).item(), If: platform.NoRow})
+	before, puts, err := s.carried(ctx, r)
+	if err != nil {
+		return err
+	}
+	for i, n := range r.graph.Nodes {
+		item := r.graph.firstRow(i).item()
+		if n.Carried {
+			item = before[n.Key]
+		}
+		puts = append(puts, platform.Put{Key: stageRow(r.org, r.run, n.Key), Item: item, If: platform.NoRow})
 	}
 	for len(puts) > 0 {
 		n := min(len(puts), atOnce)
@@ -164,7 +178,7 @@ func (s *Service) putStages(ctx context.Context, r ref) error {
 // firstRow is the row of a node as its run begins.
 func (g *Graph) firstRow(node int) Stage {
 	n := g.Nodes[node]
-	st := Stage{Key: n.Key, Name: n.Name, Status: StageBlocked, kind: n.Kind, open: int64(n.Waits), version: 1}
+	st := Stage{Key: n.Key, Name: n.Name, Status: StageBlocked, kind: n.Kind, open: int64(g.opens(node)), version: 1}
 	if n.Kind != Cell {
 		return st
 	}

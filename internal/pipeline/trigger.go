@@ -36,6 +36,17 @@ type Trigger struct {
 	// the head commit's message asks for it.
 	Skip string
 
+	// NoCache has the run's stages restore no cache: asked for with a rerun.
+	NoCache bool `json:",omitempty"`
+
+	// Hold, if set, keeps a run that is compiled from beginning until a person allows
+	// it: HoldForkApproval.
+	Hold string `json:",omitempty"`
+
+	// Depth counts the runs that led to this one by `on "upstream"`; 0 for a run that
+	// no other has started.
+	Depth int `json:",omitempty"`
+
 	// Source is the key parts of the bundle of the commit, and Config those of the
 	// pipeline files of that commit (a tar.gz of every *.kdl that may be included):
 	// org.Blob(Source[0], Source[1:]...).
