@@ -62,11 +62,14 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if err != nil {
 		return s.refuse(ctx, org, run, err)
 	}
-	if matches, why := file.Matches(g.facts); !matches {
-		return s.skip(ctx, org, run, reasonNoMatch, why)
+	if reason, why := g.unwanted(file, opt); reason != "" {
+		return s.skip(ctx, org, run, reason, why)
 	}
 	if t.Trust != "trusted" && !s.AllowUntrusted {
 		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and "+notIsolated)
+	}
+	if g.Trigger.Hold != "" {
+		return s.refuse(ctx, org, run, problem.New(problem.NotAvailable, "The run is of a fork's commit and must be approved first, which is not built yet."))
 	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
@@ -217,12 +220,31 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 
 // Why a run is skipped.
 const (
-	reasonNoMatch = "no-match" // no `on` of its file wants the event
-	reasonAsked   = "skip-ci"  // the commit's message asks for it
+	reasonNoMatch = "no-match"  // no `on` of its file wants the event
+	reasonAsked   = "skip-ci"   // the commit's message asks for it
+	reasonNoForks = "not-forks" // its file does not want forks: neither good nor bad
 	// A stranger's commit, such as that of a pull request from a fork, would run in a
 	// class that does not isolate it from this machine.
 	reasonUntrusted = "untrusted"
 )
+
+// unwanted is why the `on` nodes of its file do not want a run, "" if they do. Where
+// they want it approved first, the run is held.
+func (g *Graph) unwanted(file *language.Pipeline, opt Options) (reason, why string) {
+	if g.Trigger.Event == "schedule" && !opt.Local {
+		return "", "" // asked for by the default branch, whatever the file of this branch says
+	}
+	answer := file.Answer(g.facts)
+	switch {
+	case answer.NoForks:
+		return reasonNoForks, answer.Why
+	case !answer.Runs:
+		return reasonNoMatch, answer.Why
+	case answer.Approve && g.Trigger.Hold == "":
+		g.Trigger.Hold = HoldForkApproval
+	}
+	return "", ""
+}
 
 // skip ends a run that its file, or its commit, does not want: green, with the reason.
 func (s *Service) skip(ctx context.Context, org platform.Org, run Run, reason, why string) (Run, error) {

@@ -197,6 +197,8 @@ func (s *Service) actOnPull(ctx context.Context, org platform.Org, r Repository,
 	switch {
 	case err != nil:
 		return outcome{Ref: ref}, err
+	case state.Closed && e.Action == forge.Closed:
+		return s.closed(ctx, org, r, remote, ref, head, state, h)
 	case state.Closed:
 		return outcome{Ref: ref, Note: "the pull request is closed"}, nil
 	case head == "":
