@@ -33,6 +33,7 @@ type Run struct {
 	Started    time.Time `json:"started_at,omitzero"`
 	Ended      time.Time `json:"ended_at,omitzero"`
 	RerunOf    RunID     `json:"rerun_of,omitempty"` // the attempt before
+	Depth      int       `json:"depth,omitempty"`    // how many runs led to it by their ends
 	// Problems are those of the file, with their places, when Reason is config-invalid or not-available.
 	Problems []problem.Place `json:"problems,omitempty"`
 
@@ -93,7 +94,7 @@ func (r Run) item() platform.Item {
 		"file": platform.Text(r.File), "repository": platform.Text(r.Repository),
 		"event": platform.Text(r.Event), "subject": platform.Text(r.Subject), "commit": platform.Text(r.Commit),
 		"branch": platform.Text(r.Branch), "tag": platform.Text(r.Tag), "message": platform.Text(r.Message),
-		"actor": platform.Text(r.Actor), "trust": platform.Text(r.Trust), "why": platform.Text(r.Why),
+		"actor": platform.Text(r.Actor), "trust": platform.Text(r.Trust), "why": platform.Text(r.Why), "depth": platform.Int(r.Depth),
 		"status": platform.Text(r.Status), "created": platform.Stamp(r.Created), "version": platform.Int(r.version),
 	}
 }
@@ -111,6 +112,7 @@ func runOf(item platform.Item) (Run, error) {
 		Created: item.Time("created"), Started: item.Time("started"), Ended: item.Time("ended"),
 		version: item.Int("version"), graph: item.Text("graph"), token: item.Bytes("token"),
 		RerunOf: RunID(item.Text("rerun_of")), request: item.Text("request"),
+		Depth: int(item.Int("depth")),
 	}
 	if problems := item.Bytes("problems"); problems != nil {
 		if err := json.Unmarshal(problems, &r.Problems); err != nil {
@@ -118,6 +120,16 @@ func runOf(item platform.Item) (Run, error) {
 		}
 	}
 	return r, nil
+}
+
+// Ended is the run that ends with a change of a row, if it is one.
+func Ended(c platform.Change) (Run, bool) {
+	parents, parts := c.Key.Parents(), c.Key.Parts()
+	if c.Old == nil || c.New == nil || len(parents) != 3 || parents[1] != "run" || len(parts) != 1 || parts[0] != "run" {
+		return Run{}, false
+	}
+	run, err := runOf(c.New)
+	return run, err == nil && run.Status.Final() && !Status(c.Old.Text("status")).Final()
 }
 
 // item is the row of a stage as the run begins.

@@ -21,7 +21,7 @@ func (s *Service) Start(ctx context.Context, org platform.Org, t Trigger) (Run, 
 		return run, err
 	}
 	if t.Skip != "" {
-		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+		return s.skip(ctx, org, run, t.skipReason(), t.Skip)
 	}
 	tree, err := s.config(ctx, org, t)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 		return run, err
 	}
 	if t.Skip != "" {
-		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+		return s.skip(ctx, org, run, t.skipReason(), t.Skip)
 	}
 	g, err := compile(file, t, run.Number, opt)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *Service) create(ctx context.Context, org platform.Org, t Trigger) (Run,
 	run := Run{
 		ID: id, Number: int(counter.Int("next")), Attempt: max(t.Attempt, 1), File: t.File, Repository: t.Repository,
 		Event: t.Event, Subject: t.Subject, Commit: t.Commit, Branch: t.Branch, Tag: t.Tag,
-		Message: firstLine(t.Message), Actor: t.Actor, Trust: t.Trust, Why: t.Why, Status: Created, Created: now, version: 1,
+		Message: firstLine(t.Message), Actor: t.Actor, Trust: t.Trust, Why: t.Why, Depth: t.Depth, Status: Created, Created: now, version: 1,
 	}
 	item := run.item().
 		InList(listOfRuns(org).Index(string(platform.Stamp(now)), string(id))).
@@ -222,6 +222,7 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 const (
 	reasonNoMatch = "no-match"  // no `on` of its file wants the event
 	reasonAsked   = "skip-ci"   // the commit's message asks for it
+	reasonCircle  = "upstream-circle" // too many runs have started one another
 	reasonNoForks = "not-forks" // its file does not want forks: neither good nor bad
 	// A stranger's commit, such as that of a pull request from a fork, would run in a
 	// class that does not isolate it from this machine.

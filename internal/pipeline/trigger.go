@@ -33,7 +33,7 @@ type Trigger struct {
 	Why string
 
 	// Skip, if set, says why the run is recorded as skipped and nothing of it starts:
-	// the head commit's message asks for it.
+	// the head commit's message asks for it, or runs have started one another in a circle.
 	Skip string
 
 	// NoCache has the run's stages restore no cache: asked for with a rerun.
@@ -59,3 +59,10 @@ type Trigger struct {
 // HoldForkApproval holds the run of a fork's commit until somebody who may approve
 // has allowed exactly that commit.
 const HoldForkApproval = "fork-approval"
+
+func (t Trigger) skipReason() string {
+	if t.Event == "upstream" {
+		return reasonCircle
+	}
+	return reasonAsked
+}

@@ -58,6 +58,24 @@ func (p *Pipeline) Matches(facts Facts) (bool, string) {
 
 const notForForks = "not run for forks"
 
+// Hears tells whether an `on "upstream"` wants to know of a run that ended with this
+// status on this branch ("" for none). A run that was skipped did nothing, and nobody
+// hears of it.
+func (e Event) Hears(status, branch string) bool {
+	if e.Branch != "" && !matchPatterns([]string{e.Branch}, branch) {
+		return false
+	}
+	switch status {
+	case "succeeded":
+		return e.Status != "failed"
+	case "failed", "errored", "timed_out":
+		return e.Status != "succeeded"
+	case "canceled":
+		return e.Status == "finished"
+	}
+	return false
+}
+
 // WantsClosed tells whether a pull request that is closed makes a run.
 func (p *Pipeline) WantsClosed() bool {
 	return slices.ContainsFunc(p.Events, func(e Event) bool { return e.Kind == "pull-request" && e.wantsType("closed") })
