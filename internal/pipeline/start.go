@@ -220,10 +220,10 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 
 // Why a run is skipped.
 const (
-	reasonNoMatch = "no-match"  // no `on` of its file wants the event
-	reasonAsked   = "skip-ci"   // the commit's message asks for it
+	reasonNoMatch = "no-match"        // no `on` of its file wants the event
+	reasonAsked   = "skip-ci"         // the commit's message asks for it
 	reasonCircle  = "upstream-circle" // too many runs have started one another
-	reasonNoForks = "not-forks" // its file does not want forks: neither good nor bad
+	reasonNoForks = "not-forks"       // its file does not want forks: neither good nor bad
 	// A stranger's commit, such as that of a pull request from a fork, would run in a
 	// class that does not isolate it from this machine.
 	reasonUntrusted = "untrusted"
