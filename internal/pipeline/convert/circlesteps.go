@@ -401,7 +401,7 @@ func (j *flowJob) persist(body *item, pending *kdl.Node) {
 	base := root
 	if strings.HasPrefix(root, "/") || strings.HasPrefix(root, "~") || strings.HasPrefix(root, "..") {
 		base = ".workspace"
-		j.add(kdl.New("run", fmt.Sprintf("mkdir -p %s && cp -R %s/. %s", base, shellPath(root), base))).With("name", "keep "+root)
+		j.add(kdl.New("run", copyInto(shellPath(root), base))).With("name", "keep "+root)
 	}
 	line := &kdl.Node{Name: "path"}
 	for _, p := range body.get("paths").texts() {
@@ -452,7 +452,7 @@ func (j *flowJob) attach(body *item, pending *kdl.Node) {
 			if from == at {
 				continue
 			}
-			j.add(kdl.New("run", fmt.Sprintf("mkdir -p %s && cp -R %s/. %s", shellPath(at), sh(from), shellPath(at)))).With("name", "attach the files of "+other.name)
+			j.add(kdl.New("run", copyInto(sh(from), shellPath(at)))).With("name", "attach the files of "+other.name)
 		}
 	}
 	if !found {

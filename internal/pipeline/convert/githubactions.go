@@ -351,8 +351,17 @@ func (j *job) fetch(step *item, name string, other *job, to string, pending *kdl
 	case from != to:
 		dir := path.Join(".artifacts", name)
 		n.With("to", dir)
-		j.add(&kdl.Node{Name: "run", Args: []any{fmt.Sprintf("mkdir -p %s && cp -R %s/. %s", sh(to), sh(path.Join(dir, from)), sh(to))}, Props: []kdl.Prop{{Name: "name", Value: "place artifact " + name}}})
+		j.add(&kdl.Node{Name: "run", Args: []any{copyInto(sh(path.Join(dir, from)), sh(to))}, Props: []kdl.Prop{{Name: "name", Value: "place artifact " + name}}})
 	}
+}
+
+// copyInto copies what a folder holds into another one.
+func copyInto(from, to string) string {
+	line := fmt.Sprintf("cp -R %s/. %s", from, to)
+	if to != "." {
+		line = "mkdir -p " + to + " && " + line
+	}
+	return line
 }
 
 // upstream are the jobs that a job waits for, through others too.

@@ -22,6 +22,8 @@ func (r *report) settle(d *kdl.Document) (string, error) {
 		text, places := d.Write()
 		refused := errorsOf(text)
 		if len(refused) == 0 {
+			shorten(d)
+			text, _ = d.Write()
 			return text, nil
 		}
 		if !r.takeOut(d, places, refused) {
@@ -29,6 +31,23 @@ func (r *report) settle(d *kdl.Document) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s: too much of it is refused", r.file)
+}
+
+// shorten writes the only need of a stage as its property.
+func shorten(d *kdl.Document) {
+	for _, n := range d.Nodes {
+		var needs []*kdl.Node
+		for _, c := range n.Children {
+			if c.Name == "needs" {
+				needs = append(needs, c)
+			}
+		}
+		if len(needs) != 1 || len(needs[0].Args) != 1 || len(needs[0].Props)+len(needs[0].Comments) > 0 || n.Name != "stage" {
+			continue
+		}
+		n.With("needs", needs[0].Args[0])
+		n.Children = slices.DeleteFunc(n.Children, func(c *kdl.Node) bool { return c == needs[0] })
+	}
 }
 
 // errorsOf are the errors of a pipeline file. What a later version can run is none.

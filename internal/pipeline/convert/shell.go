@@ -114,6 +114,15 @@ func (e *expr) test(in names) (string, error) {
 		return "", fmt.Errorf("%s has no counterpart in a command", e.op)
 	}
 	left, right := e.args[0], e.args[1]
+	if left.op == "name" && strings.EqualFold(left.text, "github.event_name") && isConstant(right) {
+		when, _ := in.comparison(left.text, e.op, right.text)
+		if m := eventIs.FindStringSubmatch(when); m != nil {
+			return fmt.Sprintf(`[ "$BUILDIT_EVENT" %s %s ]`, map[string]string{"==": "=", "!=": "!="}[m[1]], m[2]), nil
+		}
+		if when == "event in ['push', 'tag']" {
+			return `{ [ "$BUILDIT_EVENT" = push ] || [ "$BUILDIT_EVENT" = tag ]; }`, nil
+		}
+	}
 	a, err := left.shell(in)
 	if err != nil {
 		return "", err
@@ -128,6 +137,8 @@ func (e *expr) test(in names) (string, error) {
 	}
 	return fmt.Sprintf("[ %s %s %s ]", shellWord(a), op, shellWord(b)), nil
 }
+
+var eventIs = regexp.MustCompile(`^event (==|!=) '([a-z-]+)'$`)
 
 // shellWord is text that stands in double quotes, without them where none are needed.
 func shellWord(inside string) string {
@@ -220,8 +231,11 @@ func replaceIn(script string, pattern *regexp.Regexp, say func(found []string) (
 		out.WriteString(q.place(inside, next))
 	}
 	out.WriteString(script[last:])
-	return out.String(), nil
+	return wholeQuoted.ReplaceAllString(out.String(), "$1$2$3"), nil
 }
+
+// wholeQuoted is a variable that was all that stood between single quotes.
+var wholeQuoted = regexp.MustCompile(`(^|[\s=])\'\'("\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")\'\'(\s|$)`)
 
 // place writes text for inside double quotes where the script is now.
 func (q *quoting) place(inside string, next byte) string {
