@@ -29,6 +29,7 @@ type flowJob struct {
 	keeps   []kept // what it persists
 	after   map[string]*flowJob
 	checked bool
+	count   int // of steps, with those of commands
 }
 
 // kept is what persist_to_workspace keeps: the artifact, and the root it counts from.

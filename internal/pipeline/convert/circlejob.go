@@ -16,6 +16,10 @@ func (c *circle) flowJobs(list *item, near *kdl.Node) []*flowJob {
 	var all []*flowJob
 	taken := map[string]bool{}
 	add := func(name string, at, use *item) {
+		if len(all) == maxJobs {
+			c.lost(at, near, "job "+name, fmt.Sprintf("at most %d jobs of a workflow are converted", maxJobs), "")
+			return
+		}
 		j := &flowJob{c: c, use: use, at: at, def: c.root.get("jobs", name), values: map[string]string{}, axes: map[string]bool{}}
 		j.name = slug(orElse(use.get("name").str(), name), "job")
 		base := j.name

@@ -33,6 +33,10 @@ func (j *flowJob) steps(list *item, values map[string]string, pending *kdl.Node,
 	j.values = values
 	defer func() { j.values = outer }()
 	for _, step := range list.items() {
+		if j.count++; j.count > maxSteps {
+			j.c.lost(list, pending, "the steps from here on", fmt.Sprintf("a stage has at most %d commands", maxSteps), "split the job")
+			return
+		}
 		before := len(j.stage.Children)
 		name, body := step.str(), &item{}
 		if step.isMap() && len(step.pairs) > 0 {

@@ -51,6 +51,9 @@ func GitHub(file string, source []byte) (Result, error) {
 	if !jobs.isMap() || len(jobs.pairs) == 0 {
 		return Result{}, fmt.Errorf("%s: a workflow needs jobs; this file has none", file)
 	}
+	if len(jobs.pairs) > maxJobs {
+		return Result{}, fmt.Errorf("%s: the workflow has %d jobs; at most %d are converted", file, len(jobs.pairs), maxJobs)
+	}
 	name := slug(orElse(root.get("name").str(), strings.TrimSuffix(path.Base(file), path.Ext(file))), "pipeline")
 	d := &kdl.Document{Head: []string{"Converted from " + path.Base(file) + " by buildit import."}}
 	d.Nodes = append(d.Nodes, &kdl.Node{Name: "pipeline", Args: []any{name}, Apart: true})

@@ -15,7 +15,11 @@ func (j *job) steps() {
 	steps := j.item.get("steps")
 	j.hoist(steps)
 	pending := &kdl.Node{}
-	for _, step := range steps.items() {
+	for i, step := range steps.items() {
+		if i == maxSteps {
+			j.w.lost(step, pending, "the steps from here on", fmt.Sprintf("a stage has at most %d commands", maxSteps), "split the job")
+			break
+		}
 		before := len(j.stage.Children)
 		if step.get("run") != nil {
 			j.command(step, pending)
@@ -54,7 +58,8 @@ func (j *job) shell() {
 func (j *job) hoist(steps *item) {
 	values, clash := map[string]string{}, map[string]bool{}
 	var firsts []pair
-	for _, step := range steps.items() {
+	list := steps.items()
+	for _, step := range list[:min(len(list), maxSteps)] {
 		for _, p := range step.get("env").entries() {
 			value, seen := values[p.key.text]
 			clash[p.key.text] = clash[p.key.text] || seen && value != p.value.str() || strings.Contains(p.value.str(), "steps.")
@@ -63,7 +68,7 @@ func (j *job) hoist(steps *item) {
 			}
 		}
 	}
-	_, jobs := j.w.root.get("env"), j.item.get("env")
+	jobs := j.item.get("env")
 	env := j.stage.Child("env")
 	if env == nil {
 		env = &kdl.Node{Name: "env"}

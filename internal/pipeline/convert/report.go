@@ -44,10 +44,14 @@ func (r Result) Lost() int {
 	return count
 }
 
+// maxComments is how many losses stand above one node; the list has all.
+const maxComments = 40
+
 // report collects the losses of a file.
 type report struct {
 	file   string
 	losses []Loss
+	listed map[Loss]bool
 	places []*item // of origins, from 1: the YAML that a node was made of
 }
 
@@ -65,7 +69,7 @@ func (r *report) lost(at *item, near *kdl.Node, what, why, do string) {
 		if do != "" {
 			line += " " + sentence(do)
 		}
-		if !slices.Contains(near.Comments, line) {
+		if len(near.Comments) < maxComments && !slices.Contains(near.Comments, line) {
 			near.Comments = append(near.Comments, line)
 		}
 	}
@@ -79,7 +83,11 @@ func (r *report) add(at *item, what, why, do string, kept bool) {
 	if at != nil {
 		l.Line, l.Column = max(at.line, 1), max(at.column, 1)
 	}
-	if !slices.Contains(r.losses, l) {
+	if r.listed == nil {
+		r.listed = map[Loss]bool{}
+	}
+	if !r.listed[l] {
+		r.listed[l] = true
 		r.losses = append(r.losses, l)
 	}
 }

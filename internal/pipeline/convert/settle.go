@@ -12,7 +12,7 @@ import (
 
 // maxRounds is how often a file is written anew without what the language refuses;
 // each round takes out at least one node.
-const maxRounds = 200
+const maxRounds = 60
 
 // settle writes the document and takes out what the language refuses, until it
 // refuses nothing. What is taken out is a loss. A file of which nothing is left is an

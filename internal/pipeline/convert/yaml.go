@@ -14,6 +14,8 @@ const (
 	maxSource = 512 << 10 // bytes
 	maxNodes  = 50_000    // with aliases followed
 	maxLevels = 64
+	maxJobs   = 300
+	maxSteps  = 100 // of a job, with those of commands: as many as a stage has commands
 )
 
 // item is a node of YAML with its place: a scalar, a list or a map in file order.
