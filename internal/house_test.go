@@ -18,6 +18,7 @@ const module = "github.com/buildit-dev/buildit"
 var rooms = []string{
 	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench", "internal/e2e",
 	"internal/wiring",
+	"internal/pipeline/convert", "internal/pipeline/draft",
 	"internal/repository", "internal/pipeline", "internal/secret", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
@@ -30,6 +31,7 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 
 // domains never import a driver.
 var domains = []string{
+	"internal/pipeline/convert", "internal/pipeline/draft",
 	"internal/repository", "internal/pipeline", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
 	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
@@ -40,6 +42,7 @@ var only = map[string][]string{
 	"github.com/danielgtaylor/huma":    {"internal/access"},
 	"github.com/go-git/go-git":         {"internal/repository"},
 	"github.com/sblinch/kdl-go":        {"internal/pipeline"},
+	"gopkg.in/yaml.v3":                 {"internal/pipeline/convert"},
 	"github.com/aws/aws-sdk-go-v2":     {"internal/platform/aws"},
 	"k8s.io/client-go":                 {"internal/cluster"},
 	"github.com/rogpeppe/go-internal":  {},                                 // tests alone
@@ -53,7 +56,7 @@ var only = map[string][]string{
 // light are binaries that people start often, and what they must not link.
 var light = map[string][]string{
 	"cmd/buildit":  {"modernc.org/sqlite", "github.com/danielgtaylor/huma", "github.com/go-git/go-git", "k8s.io/", "github.com/aws/", module + "/internal/platform/local"},
-	"runner-image": {"modernc.org/sqlite", "github.com/danielgtaylor/huma", "github.com/go-git/go-git", "k8s.io/", "github.com/aws/", "github.com/sblinch/kdl-go", module + "/internal/pipeline", module + "/internal/platform/local"},
+	"runner-image": {"modernc.org/sqlite", "github.com/danielgtaylor/huma", "github.com/go-git/go-git", "k8s.io/", "github.com/aws/", "github.com/sblinch/kdl-go", "gopkg.in/yaml.v3", module + "/internal/pipeline", module + "/internal/platform/local"},
 }
 
 type listed struct {
