@@ -1,6 +1,6 @@
 // The first process of every task: a static binary around internal/supervisor,
 // which has all its duties. Its one argument is "supervise"; what to do comes
-// through descriptor 3, once.
+// through descriptor 3, and that it is done leaves through descriptor 4.
 package main
 
 import (
@@ -17,8 +17,12 @@ import (
 // version and commit are set by the linker.
 var version, commit = "dev", ""
 
-// startDescriptor is where a task driver puts the ticket.
-const startDescriptor = 3
+// A task driver puts starts into one descriptor, and reads from the other when one
+// is done.
+const (
+	startDescriptor = 3
+	endedDescriptor = 4
+)
 
 func main() {
 	if len(os.Args) != 2 || os.Args[1] != "supervise" {
@@ -30,7 +34,11 @@ func main() {
 		log.Error("nothing is open at descriptor 3: the platform starts this program", "err", err)
 		os.Exit(supervisor.ExitUnreported)
 	}
+	for _, descriptor := range []int{startDescriptor, endedDescriptor} {
+		syscall.CloseOnExec(descriptor) // they are none of the commands' business
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	os.Exit(supervisor.Supervise(ctx, os.NewFile(startDescriptor, "start"), version, os.Environ(), log))
+	start, ended := os.NewFile(startDescriptor, "start"), os.NewFile(endedDescriptor, "ended")
+	os.Exit(supervisor.Supervise(ctx, start, ended, version, os.Environ(), log))
 }

@@ -64,7 +64,7 @@ func (s *Service) startTask(ctx context.Context, r ref, st Stage, in call, ticke
 	spec := r.graph.spec(node)
 	task, err := s.home.Tasks.Run(ctx, platform.TaskSpec{
 		Token: id, Org: r.org.ID(), Class: "process", Size: spec.Runner.Size, Arch: spec.Runner.Arch,
-		Trust: r.graph.Trigger.Trust, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
+		Trust: r.graph.Trigger.Trust, Pool: r.graph.Trigger.Repository, Job: JobName(r.org.ID(), r.run, in.Key, in.Attempt),
 		Ticket: ticket,
 	})
 	if err != nil {

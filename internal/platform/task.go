@@ -14,6 +14,9 @@ type TaskSpec struct {
 	Size  string // "2x4": vCPU x GiB
 	Arch  string
 	Trust string // trusted or untrusted
+	// Pool names the trusted tasks that may be done by one supervisor, one behind the
+	// other: those of one repository. "" keeps the task to itself.
+	Pool string
 	// Job is what the supervisor says hello with: a reference, never a secret.
 	Job string
 	// Ticket proves which task is asking. The driver hands it to the supervisor by

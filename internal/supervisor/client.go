@@ -53,13 +53,17 @@ var _ Control = (*Client)(nil)
 
 // NewClient is a supervisor's side of /runner/v1 at url, for who shows the ticket.
 func NewClient(url, ticket string) *Client {
-	transport := &http.Transport{
+	return &Client{
+		url: strings.TrimRight(url, "/"), http: &http.Client{Transport: newTransport()}, clock: system.Clock{},
+		ticket: ticket, patience: helloPatience, grants: map[string]Grant{},
+	}
+}
+
+// newTransport makes connections to a platform, which know no attempt.
+func newTransport() *http.Transport {
+	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: transfers + 2, MaxIdleConns: 2 * transfers,
 		IdleConnTimeout: time.Minute, ResponseHeaderTimeout: callTimeout, DisableCompression: true,
-	}
-	return &Client{
-		url: strings.TrimRight(url, "/"), http: &http.Client{Transport: transport}, clock: system.Clock{},
-		ticket: ticket, patience: helloPatience, grants: map[string]Grant{},
 	}
 }
 

@@ -16,7 +16,8 @@ type folders struct {
 	tmp       string
 	secretDir string // "" until a secret wants a file
 	scratch   *Scratch
-	made      bool // dir is ours to remove, or to give back
+	kept      *kept // the source that is in the workspace, nil for none
+	made      bool  // dir is ours to remove, or to give back
 }
 
 // make creates the folders. The workspace is only named if the job brought one.
@@ -24,8 +25,9 @@ func (f *folders) make(opt Options, workspace string) (err error) {
 	dir, fresh := opt.Dir, true
 	switch {
 	case opt.Scratch != nil:
-		dir, fresh = opt.Scratch.take()
-		f.scratch = opt.Scratch
+		var place place
+		place, fresh = opt.Scratch.take()
+		dir, f.kept, f.scratch = place.dir, place.kept, opt.Scratch
 	case dir == "":
 		dir, err = os.MkdirTemp("", "buildit-")
 	}
@@ -47,6 +49,15 @@ func (f *folders) make(opt Options, workspace string) (err error) {
 	}
 	f.workspace, err = filepath.Abs(workspace)
 	return err
+}
+
+// dropKept empties a workspace that has another source in it.
+func (f *folders) dropKept() error {
+	if f.kept == nil {
+		return nil
+	}
+	f.kept = nil
+	return errors.Join(removeAll(f.workspace), makeDir(f.workspace))
 }
 
 // makeDir makes one folder, and the ones above it only where they are missing.

@@ -4,19 +4,29 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 )
 
 // Scratch is the folders of many attempts in one process. Those that an attempt
 // leaves empty serve the next one: making and removing three folders can take
-// longer than a quick command does.
+// longer than a quick command does. So does a workspace with the source that the
+// next attempt has too.
 type Scratch struct {
 	dir string
+	// keep has workspaces kept. All attempts must then be of one repository and trust.
+	keep bool
 
 	mu   sync.Mutex
 	made int
-	free []string
+	free []place
+}
+
+// place is a folder that no attempt uses, and the source in its workspace.
+type place struct {
+	dir  string
+	kept *kept // nil for none
 }
 
 // NewScratch makes folders below dir, once they are wanted.
@@ -31,27 +41,34 @@ func (s *Scratch) Close() error {
 }
 
 // take is a folder that no attempt uses.
-func (s *Scratch) take() (dir string, fresh bool) {
+func (s *Scratch) take() (place place, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.free); n > 0 {
-		dir = s.free[n-1]
+		place = s.free[n-1]
 		s.free = s.free[:n-1]
-		return dir, false
+		return place, false
 	}
 	s.made++
-	return filepath.Join(s.dir, strconv.Itoa(s.made)), true
+	place.dir = filepath.Join(s.dir, strconv.Itoa(s.made))
+	return place, true
 }
 
 // give takes a folder back: what the attempt has left in it goes away.
 func (s *Scratch) give(f *folders) error {
-	err := errors.Join(empty(f.home, nil), empty(f.tmp, nil), empty(f.dir, []string{f.home, f.tmp}))
+	stay := []string{f.home, f.tmp}
+	if f.kept != nil && f.kept.restore(f.workspace) == nil {
+		stay = append(stay, f.workspace)
+	} else {
+		f.kept = nil
+	}
+	err := errors.Join(empty(f.home, nil), empty(f.tmp, nil), empty(f.dir, stay))
 	if err != nil { // made unusable by a command: start afresh
 		return removeAll(f.dir)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free = append(s.free, f.dir)
+	s.free = append(s.free, place{f.dir, f.kept})
 	return nil
 }
 
@@ -71,7 +88,7 @@ func empty(dir string, keep []string) error {
 	names, err := folder.Readdirnames(-1)
 	err = errors.Join(err, folder.Close())
 	for _, name := range names {
-		if path := filepath.Join(dir, name); len(keep) == 0 || (path != keep[0] && path != keep[1]) {
+		if path := filepath.Join(dir, name); !slices.Contains(keep, path) {
 			err = errors.Join(err, removeAll(path))
 		}
 	}

@@ -17,9 +17,16 @@ import (
 // prepareSource unpacks the bundle of the commit into the workspace.
 func (a *attempt) prepareSource(ctx context.Context) error {
 	if a.job.Source.Name == "" {
-		return nil
+		return a.folders.dropKept()
 	}
 	began := a.clock.Now()
+	if k := a.folders.kept; k != nil && a.job.Source.SHA256 != "" && k.source == a.job.Source {
+		a.out.say("source: %d files, kept from the stage before", k.printed.Files)
+		return nil
+	}
+	if err := a.folders.dropKept(); err != nil {
+		return a.diskTrouble(err)
+	}
 	body, err := a.control.Download(ctx, a.job.Source)
 	switch {
 	case errors.Is(err, platform.ErrNotFound) || errors.Is(err, platform.ErrGone):
@@ -33,6 +40,11 @@ func (a *attempt) prepareSource(ctx context.Context) error {
 			return a.diskTrouble(err)
 		}
 		return &failure{ReasonCheckoutFailed, "The source of the commit could not be unpacked: " + err.Error() + ".", err}
+	}
+	if s := a.folders.scratch; s != nil && s.keep {
+		if a.folders.kept, err = keep(a.folders.workspace, a.job.Source, got); err != nil {
+			return a.diskTrouble(err)
+		}
 	}
 	a.out.say("%s", speed(fmt.Sprintf("source: %d files", got.Files), got.Bytes, a.clock.Now().Sub(began)))
 	return nil

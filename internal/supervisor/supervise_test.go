@@ -27,37 +27,64 @@ func init() {
 	if err := syscall.SetNonblock(3, true); err != nil {
 		os.Exit(ExitUnreported)
 	}
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	os.Exit(Supervise(ctx, os.NewFile(3, "start"), "test", os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	os.Exit(Supervise(ctx, os.NewFile(3, "start"), os.NewFile(4, "ended"), "test", os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil))))
 }
 
 // child is a supervisor as a process.
 type child struct {
 	*exec.Cmd
-	exit string
+	dir, exit    string
+	start, ended *os.File
+}
+
+// spawn starts a supervisor that waits for a start.
+func spawn(t testing.TB) child {
+	t.Helper()
+	read, start, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c := child{exec.Command(os.Args[0], "supervise"), dir, filepath.Join(dir, "exit"), start, ended}
+	c.ExtraFiles, c.Stderr = []*os.File{read, write}, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := errors.Join(c.Start(), read.Close(), write.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ended.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// begin gives it the attempt of s.
+func (c child) begin(t testing.TB, s *server, more bool) {
+	t.Helper()
+	start, err := json.Marshal(Start{URL: s.URL, Ticket: ticket, Class: "process", Dir: filepath.Join(c.dir, "attempt"), Exit: c.exit, More: more})
+	if err == nil {
+		_, err = c.start.Write(start)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // supervise starts a supervisor for the attempt of s.
 func (s *server) supervise(t testing.TB) child {
 	t.Helper()
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	c := child{exec.Command(os.Args[0], "supervise"), filepath.Join(dir, "exit")}
-	c.ExtraFiles, c.Stderr = []*os.File{read}, os.Stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	start, err := json.Marshal(Start{URL: s.URL, Ticket: ticket, Class: "process", Dir: filepath.Join(dir, "attempt"), Exit: c.exit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = write.Write(start)
-	if err := errors.Join(err, write.Close(), read.Close()); err != nil {
+	c := spawn(t)
+	c.begin(t, s, false)
+	if err := c.start.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -160,16 +187,8 @@ func TestIdleSupervisorEnds(t *testing.T) {
 		"closed":  func(_ *exec.Cmd, start *os.File) error { return start.Close() },
 		"SIGTERM": func(c *exec.Cmd, _ *os.File) error { return c.Process.Signal(syscall.SIGTERM) },
 	} {
-		read, write, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := exec.Command(os.Args[0], "supervise")
-		c.ExtraFiles = []*os.File{read}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(end(c, write), c.Wait()); err != nil && name == "closed" {
+		c := spawn(t)
+		if err := errors.Join(end(c.Cmd, c.start), c.Wait()); err != nil && name == "closed" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -95,7 +95,7 @@ func NewTasks(dir string, opt TaskOptions) (*Tasks, error) {
 		children: map[string]*child{}, ended: map[string]platform.Task{}, killed: map[string]bool{},
 		watched: map[string]taskRecord{},
 	}
-	t.idle = newIdle(dir, opt, t.exited)
+	t.idle = newIdle(dir, opt, t.over, t.exited)
 	return t, errors.Join(t.sweep(), t.findTasks())
 }
 
@@ -131,7 +131,7 @@ func (t *Tasks) Run(_ context.Context, spec platform.TaskSpec) (string, error) {
 		return id, nil
 	}
 	t.sweepSometimes()
-	child, err := t.idle.take()
+	child, err := t.idle.take(poolOf(spec))
 	record := taskRecord{ID: id, Job: spec.Job, Boot: t.boot, At: t.opt.Clock.Now().UTC()}
 	if err != nil {
 		record.Failure = err.Error()
@@ -149,6 +149,14 @@ func (t *Tasks) Run(_ context.Context, spec platform.TaskSpec) (string, error) {
 		return id, t.hand(child, spec, id)
 	}
 	return id, err
+}
+
+// poolOf names the tasks that may share a supervisor with a task, "" for none.
+func poolOf(spec platform.TaskSpec) string {
+	if spec.Pool == "" || spec.Trust != "trusted" {
+		return ""
+	}
+	return spec.Org + "/" + spec.Pool
 }
 
 // taskID names a task by its token. It is a file's name.
@@ -182,11 +190,14 @@ func (t *Tasks) create(record taskRecord) (created bool, err error) {
 	return created, errors.Join(err, os.Remove(temporary.Name()))
 }
 
-// hand gives a supervisor its start.
+// hand gives a supervisor a start.
 func (t *Tasks) hand(child *child, spec platform.TaskSpec, id string) error {
+	if child.work == "" {
+		child.work, child.pool = filepath.Join(t.dir, "work", id), poolOf(spec)
+	}
 	text, err := json.Marshal(supervisor.Start{
 		URL: t.opt.URL, Ticket: spec.Ticket, Class: classProcess,
-		Dir: filepath.Join(t.dir, "work", id), Exit: t.exitPath(id),
+		Dir: child.work, Exit: t.exitPath(id), More: child.pool != "",
 	})
 	if err != nil {
 		return err
@@ -196,10 +207,21 @@ func (t *Tasks) hand(child *child, spec platform.TaskSpec, id string) error {
 	t.mu.Unlock()
 	child.serve(id)
 	_, err = child.start.Write(text)
-	if err = errors.Join(err, child.start.Close()); err != nil {
+	if child.pool == "" {
+		err = errors.Join(err, child.start.Close())
+	}
+	if err != nil {
 		t.opt.Log.Warn("supervisor ended before it began", "task", id, "err", err) // Describe says so
 	}
 	return nil
+}
+
+// over is told of a task that has recorded its end, and whose supervisor goes on.
+func (t *Tasks) over(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.children, id)
+	delete(t.watched, id)
 }
 
 // Describe answers what is known of a task.
@@ -239,9 +261,10 @@ func (t *Tasks) describe(record taskRecord) (platform.Task, error) {
 		task.Started, task.Reason = time.Time{}, "never-started: "+record.Failure
 		return task, nil
 	}
-	if t.lives(record) {
+	lives, err := t.lives(record)
+	if err != nil || lives {
 		task.Status, task.Stopped = platform.TaskRunning, time.Time{}
-		return task, nil
+		return task, err
 	}
 	if seen, ok := t.seen(record.ID); ok {
 		seen.Started = record.At
@@ -265,13 +288,13 @@ func (t *Tasks) describe(record taskRecord) (platform.Task, error) {
 	return task, err
 }
 
-// seen is how a task ended, if we have seen it. For a child of ours it waits until
-// the kernel has said so.
+// seen is how a task ended, if we have seen it. For a child of ours that serves no
+// other task it waits until the kernel has said so.
 func (t *Tasks) seen(id string) (platform.Task, bool) {
 	t.mu.Lock()
 	child := t.children[id]
 	t.mu.Unlock()
-	if child != nil {
+	if child != nil && (child.pool == "" || !child.process.Lives()) {
 		<-child.done
 	}
 	t.mu.Lock()
@@ -287,9 +310,21 @@ func (t *Tasks) remember(task platform.Task) {
 	t.ended[task.ID] = task
 }
 
-// lives tells whether the process of a record is still that one.
-func (t *Tasks) lives(record taskRecord) bool {
-	return record.Boot == t.boot && t.process(record).Lives()
+// lives tells whether a task is under way: its process is still that one, and has
+// not recorded its end, after which it may serve another.
+func (t *Tasks) lives(record taskRecord) (bool, error) {
+	if !t.processLives(record) {
+		return false, nil
+	}
+	_, err := os.Lstat(t.exitPath(record.ID))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (t *Tasks) processLives(record taskRecord) bool {
+	return record.PID != 0 && record.Boot == t.boot && t.process(record).Lives()
 }
 
 func (t *Tasks) process(record taskRecord) proctable.Process {
@@ -315,6 +350,10 @@ func (t *Tasks) sweep() error {
 	names, err := filepath.Glob(filepath.Join(t.dir, "*.json"))
 	for _, name := range names {
 		id := strings.TrimSuffix(filepath.Base(name), ".json")
+		record, readErr := t.read(id)
+		if readErr != nil || t.processLives(record) {
+			continue // it may serve others, in the folder that has this name
+		}
 		if _, descErr := t.Describe(context.Background(), id); errors.Is(descErr, platform.ErrGone) {
 			err = errors.Join(err, t.forget(id))
 		}

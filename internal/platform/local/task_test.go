@@ -31,29 +31,36 @@ func init() {
 	}
 }
 
-// beSupervisor reads the start as a supervisor does and runs the suite's program.
-func beSupervisor() int {
+// beSupervisor reads starts as a supervisor does and runs the suite's program.
+func beSupervisor() (code int) {
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	text, err := io.ReadAll(os.NewFile(3, "start"))
-	if err != nil || len(text) == 0 {
-		return 0
+	for {
+		var start supervisor.Start
+		switch err := json.NewDecoder(os.NewFile(3, "start")).Decode(&start); {
+		case errors.Is(err, io.EOF):
+			return code
+		case err != nil:
+			return 98
+		}
+		if file, ok := strings.CutPrefix(start.Ticket, "family "); ok {
+			code = family(ctx, file)
+		} else {
+			code = platformtest.TaskProgram(ctx, start.Ticket)
+		}
+		record, err := json.Marshal(supervisor.Exit{Code: code, At: time.Now()})
+		if err != nil || os.WriteFile(start.Exit+".new", record, 0o600) != nil || os.Rename(start.Exit+".new", start.Exit) != nil {
+			return 97
+		}
+		if !start.More || ctx.Err() != nil {
+			return code
+		}
+		if _, err := os.NewFile(4, "ended").Write([]byte("\n")); err != nil {
+			return code
+		}
 	}
-	var start supervisor.Start
-	if err := json.Unmarshal(text, &start); err != nil {
-		return 98
-	}
-	code := 0
-	if file, ok := strings.CutPrefix(start.Ticket, "family "); ok {
-		code = family(ctx, file)
-	} else {
-		code = platformtest.TaskProgram(ctx, start.Ticket)
-	}
-	record, err := json.Marshal(supervisor.Exit{Code: code, At: time.Now()})
-	if err != nil || os.WriteFile(start.Exit, record, 0o600) != nil {
-		return 97
-	}
-	return code
 }
 
 // family starts children of children that hear no SIGTERM, one in a session of its

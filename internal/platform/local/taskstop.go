@@ -22,24 +22,41 @@ func (t *Tasks) Stop(_ context.Context, id string, grace time.Duration) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil || record.PID == 0 || !t.lives(record) {
+	if err != nil {
 		return err
 	}
-	if err := ignoreGone(syscall.Kill(record.PID, syscall.SIGTERM)); err != nil {
-		return err
+	terminate := func() error {
+		if lives, err := t.lives(record); err != nil || !lives {
+			return err
+		}
+		if err := ignoreGone(syscall.Kill(record.PID, syscall.SIGTERM)); err != nil {
+			return err
+		}
+		t.killAfter(record, grace)
+		return nil
 	}
+	t.mu.Lock()
+	child := t.children[id]
+	t.mu.Unlock()
+	if child != nil {
+		return child.stop(id, terminate)
+	}
+	return terminate() // it has no server to give it another task
+}
+
+// killAfter kills a task, and everything that it started, that is still there then.
+func (t *Tasks) killAfter(record taskRecord, grace time.Duration) {
 	t.opt.Clock.AfterFunc(grace, func() {
-		if !t.lives(record) {
+		if lives, err := t.lives(record); err != nil || !lives {
 			return
 		}
 		t.mu.Lock()
-		t.killed[id] = true
+		t.killed[record.ID] = true
 		t.mu.Unlock()
 		if err := killAll(t.process(record)); err != nil {
-			t.opt.Log.Error("task not killed", "task", id, "err", err)
+			t.opt.Log.Error("task not killed", "task", record.ID, "err", err)
 		}
 	})
-	return nil
 }
 
 func ignoreGone(err error) error {
@@ -95,6 +112,9 @@ func (t *Tasks) exited(id string, state *os.ProcessState, memoryKills int64) {
 		}
 		if err := endSession(state.Pid()); err != nil {
 			t.opt.Log.Error("processes of a task not killed", "task", id, "err", err)
+		}
+		if _, err := os.Lstat(t.exitPath(id)); err == nil {
+			return // the task had ended before, and recorded how
 		}
 	}
 	task.ExitCode = &code

@@ -53,8 +53,8 @@ func (t *Tasks) unwatch(id string) {
 
 // look tells of a task that has died silently, and stops watching what has ended.
 func (t *Tasks) look(ctx context.Context, record taskRecord, ended func(context.Context, string) error) error {
-	if record.PID != 0 && t.lives(record) {
-		return nil
+	if lives, err := t.lives(record); err != nil || lives {
+		return err
 	}
 	reported, err := t.reported(record.ID)
 	if err != nil {
