@@ -68,6 +68,9 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if t.Trust != "trusted" && !s.AllowUntrusted {
 		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and the only runner class here, process, would run it with the platform's own rights on this machine")
 	}
+	if err := s.addTimings(ctx, org, g); err != nil {
+		return run, err
+	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
 		return run, err

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/mask"
@@ -53,11 +54,15 @@ func holds(t *testing.T, r *Report) {
 }
 
 func fuzz(f *testing.F, kind string, seeds ...string) {
+	tree := fstest.MapFS{}
+	for _, name := range []string{"ab", "ab.go", "a/b.py", "shop/cart/cart_test.go", "src/test/java/a/b.java"} {
+		tree[name] = &fstest.MapFile{Data: []byte("func TestOK(\n")}
+	}
 	for _, seed := range seeds {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r := &Reader{Mask: mask.Compile(needle), Root: "/w", Exists: func(p string) bool { return len(p)%2 == 0 }}
+		r := &Reader{Mask: mask.Compile(needle), Root: "/w", Files: tree}
 		if err := r.Read(kind, bytes.NewReader(text)); err != nil && !r.Report().Empty() {
 			t.Errorf("%v, and it left something", err)
 		}

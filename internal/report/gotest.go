@@ -173,6 +173,9 @@ func (g *goTests) add(name string, t *goTest) error {
 		c.Message = g.r.text(says, maxMessage)
 		g.r.place(&c, words)
 	}
+	if at, found := g.r.goFunc(name, t.name); found && c.File == "" {
+		c.File, c.Line = at.file, at.line
+	}
 	if t.status == Failed {
 		c.Output = t.out.text()
 	}

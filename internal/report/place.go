@@ -1,6 +1,7 @@
 package report
 
 import (
+	"io/fs"
 	"path"
 	"regexp"
 	"strconv"
@@ -68,7 +69,7 @@ func (r *Reader) below(name string) string {
 
 // found is where a file of that name is: as it is named, or in one of the folders.
 func (r *Reader) found(name string, folders []string) string {
-	if name == "" || r.Exists == nil {
+	if name == "" || r.Files == nil {
 		return ""
 	}
 	if r.exists(name) {
@@ -86,7 +87,7 @@ func (r *Reader) found(name string, folders []string) string {
 const maxKnown = 20_000
 
 func (r *Reader) exists(name string) bool {
-	if r.Exists == nil || name == "" {
+	if r.Files == nil || name == "" {
 		return false
 	}
 	there, known := r.known[name]
@@ -96,7 +97,8 @@ func (r *Reader) exists(name string) bool {
 	if r.known == nil || len(r.known) >= maxKnown {
 		r.known = make(map[string]bool)
 	}
-	there = r.Exists(name)
+	info, err := fs.Stat(r.Files, name)
+	there = err == nil && info.Mode().IsRegular()
 	r.known[name] = there
 	return there
 }
@@ -128,7 +130,7 @@ func classFolders(class string) []string {
 // ofClass is the file that a class is named after: tests.test_cart.TestCart is
 // tests/test_cart.py, com.acme.CartTest is src/test/java/com/acme/CartTest.java.
 func (r *Reader) ofClass(class string) string {
-	if r.Exists == nil || class == "" || len(class) > maxName || strings.ContainsAny(class, "/ ") {
+	if r.Files == nil || class == "" || len(class) > maxName || strings.ContainsAny(class, "/ ") {
 		return ""
 	}
 	name := strings.ReplaceAll(class, ".", "/")

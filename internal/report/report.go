@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -80,6 +81,20 @@ func (t *Totals) Add(c Case) {
 	}
 }
 
+// String is the counts in words: 12, 2 failed, 1 flaky.
+func (t Totals) String() string {
+	text := fmt.Sprintf("%d", t.Cases)
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{t.Failed, "failed"}, {t.Flaky, "flaky"}, {t.Skipped, "skipped"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.word)
+		}
+	}
+	return text
+}
+
 // Plus is the sum of two counts.
 func (t Totals) Plus(o Totals) Totals {
 	return Totals{
@@ -153,14 +168,15 @@ func Compare(a, b Case) int {
 // Reader reads the files of a stage into one Report.
 type Reader struct {
 	Mask *mask.Set
-	// Root is the absolute path of the workspace, and Exists tells whether there is a
-	// file of that path below it. Both may be zero.
-	Root   string
-	Exists func(path string) bool
+	// Root is the absolute path of the workspace, and Files is what is in it. Both may
+	// be zero: then files are called what the report calls them.
+	Root  string
+	Files fs.FS
 
 	report  Report
 	outputs int // bytes kept
 	known   map[string]bool
+	goTests map[string]map[string]goFunc // by folder, then by name
 	cover   coverage
 }
 

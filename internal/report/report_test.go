@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/buildit-dev/buildit/internal/mask"
 )
@@ -16,7 +17,11 @@ import (
 // read reads one file with a workspace that has these files.
 func read(t *testing.T, kind, text string, files ...string) *Report {
 	t.Helper()
-	r := &Reader{Root: "/work/shop", Exists: func(p string) bool { return slices.Contains(files, p) }}
+	tree := fstest.MapFS{}
+	for _, name := range files {
+		tree[name] = &fstest.MapFile{Data: []byte("package cart\n\nfunc TestOK(t *testing.T) {\n")}
+	}
+	r := &Reader{Root: "/work/shop", Files: tree}
 	if err := r.Read(kind, strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +202,7 @@ func TestHugeFilesTakeNoMemory(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			r := &Reader{Mask: mask.Compile("correct-horse")}
-			err := r.Read("junit", &endless{begin, " ", 200 << 20})
+			err := r.Read("junit", &endless{begin, strings.Repeat(" ", 4096), 200 << 20})
 			runtime.ReadMemStats(&after)
 			if err == nil || err.Error() != "it has more than 52428800 bytes (50 MB)" {
 				t.Error(err)
@@ -211,7 +216,7 @@ func TestHugeFilesTakeNoMemory(t *testing.T) {
 
 func TestTooManyCases(t *testing.T) {
 	r := &Reader{}
-	err := r.Read("junit", io.MultiReader(strings.NewReader("<testsuite>"), &endless{"", `<testcase name="abcdef"/>`, 25 * (MaxCases + 1)}))
+	err := r.Read("junit", io.MultiReader(strings.NewReader("<testsuite>"), &endless{"", strings.Repeat(`<testcase name="abcdef"/>`, 100), 25 * (MaxCases + 100)}))
 	if err == nil || err.Error() != "it has more cases than the 100000 that a stage may have" {
 		t.Error(err)
 	}
@@ -275,6 +280,9 @@ func TestGoTest(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if c := one(t, got, "(package)"); c.File != "api/api.go" || c.Line != 7 || c.Message != "undefined: x" {
+		t.Errorf("%+v", c)
+	}
+	if c := one(t, got, "TestOK"); c.File != "cart/cart_test.go" || c.Line != 3 || c.Message != "" {
 		t.Errorf("%+v", c)
 	}
 	if c := one(t, got, "TestHangs"); c.Status != Failed || c.Message != "panic: test timed out" {
