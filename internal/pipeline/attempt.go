@@ -402,7 +402,7 @@ func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end 
 	c := change{reason: end.reason, why: end.why, follow: []string{boxSettle}, set: platform.Item{
 		"lines": platform.Int(result.LogLines), "log_bytes": platform.Int(result.LogBytes),
 		"outputs": mapOf(declared(r.graph.spec(node).Outputs, result.Outputs)),
-		"notices": noticeList(merged(st.Notices, result.Notices)),
+		"notices": noticeList(merged(st.Notices, append(result.Notices, s.floodNotice(result)...))),
 	}}
 	if result.Report != nil && result.Report.Tests.Cases > 0 {
 		c.set["tests"] = totalsMap(result.Report.Tests)
