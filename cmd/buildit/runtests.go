@@ -13,7 +13,7 @@ import (
 func (s *runShow) reports(result localrun.Result) {
 	for _, one := range result.Summaries {
 		if one.Text != "" {
-			fmt.Fprintf(&s.buffer, "summary of %s:\n%s\n", one.Stage, terminalText(one.Text))
+			fmt.Fprintf(&s.buffer, "summary of %s:\n%s\n", one.Stage, markdown(one.Text))
 		}
 	}
 	if result.Tests == nil {

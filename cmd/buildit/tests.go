@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"html"
 	"net/url"
 	"strconv"
 	"strings"
@@ -151,6 +152,9 @@ func secondsText(seconds float64) string {
 	}
 }
 
+// markdown is Markdown for a terminal, where no < begins a tag.
+func markdown(text string) string { return terminalText(html.UnescapeString(text)) }
+
 // terminalText is text of somebody else's, of many lines, that a terminal shows as it is.
 func terminalText(text string) string {
 	var lines []string
@@ -206,5 +210,5 @@ func (c *call) printSummary(s stageSummary) error {
 	if err := c.say("%s", strings.TrimRight(clean(s.Stage, 60)+"  "+strings.Join(facts, "; "), " ")); err != nil || s.Text == "" {
 		return err
 	}
-	return c.say("%s", terminalText(s.Text))
+	return c.say("%s", markdown(s.Text))
 }

@@ -74,6 +74,7 @@ func (a *attempt) readReports(ctx context.Context, root *os.Root, r *report.Read
 		case err != nil:
 			a.notice("report-unreadable", "The report %s %s cannot be read: %v.", use.Kind, use.Path, err)
 			continue
+		case len(files) == 0 && a.noShare: // there was nothing to report about
 		case len(files) == 0 && !use.Required:
 			a.notice("report-none", "The report %s %s matches no file.", use.Kind, use.Path)
 		case len(files) == 0 && missing == nil:

@@ -102,6 +102,7 @@ type attempt struct {
 	ship    *shipper
 	env     environment
 	live    vitals // what beats tell
+	noShare bool   // of the files of `parallel` none is this cell's
 
 	result Result
 }

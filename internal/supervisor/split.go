@@ -33,7 +33,7 @@ type Timings map[string]int64
 // Limits of a split.
 const (
 	maxSplitFiles = 100_000
-	maxTimings    = 8 << 20 // bytes
+	maxTimings    = 32 << 20 // bytes
 )
 
 // splitFiles writes the cell's share to the file that $BUILDIT_SPLIT_FILES names, a path
@@ -56,6 +56,7 @@ func (a *attempt) splitFiles(ctx context.Context) error {
 		return orStopped(ctx, &failure{ReasonGrantFailed, fmt.Sprintf("The timings of the stage's files could not be read: %v.", err), err})
 	}
 	share := Share(*use, files, timings)
+	a.noShare = len(share) == 0
 	a.out.say("parallel: %d of %d files, by %s", len(share), len(files), use.Mode)
 	text := strings.Join(share, "\n")
 	if len(share) > 0 {
