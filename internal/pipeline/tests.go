@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -119,19 +120,27 @@ func testCursor(cursor string) (*report.Case, error) {
 	return after, nil
 }
 
-// maxCursorName keeps a cursor short: names that begin alike for longer than this are
-// one place in the list.
-const maxCursorName = 700
+// maxCursorName keeps a cursor short: cases whose names begin alike for longer than this
+// are one place in the list.
+const maxCursorName = 300
 
 func nextCursor(c report.Case) string {
-	short := func(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxCursorName)], "") }
-	text, err := json.Marshal(report.Case{
+	short := func(text string) string {
+		if len(text) <= maxCursorName {
+			return text
+		}
+		return strings.ToValidUTF8(text[:maxCursorName], "") + string(utf8.MaxRune) // behind all that begin so
+	}
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(report.Case{
 		Suite: short(c.Suite), Class: short(c.Class), Name: short(c.Name), Seconds: c.Seconds, Status: c.Status, Flaky: c.Flaky,
 	})
 	if err != nil {
 		return "" // a case is always text
 	}
-	return string(text)
+	return text.String()
 }
 
 // merged are the cases of the last attempts, by suite, class and name, in the order in
