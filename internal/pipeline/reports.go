@@ -143,6 +143,27 @@ func (s *Service) reports(ctx context.Context, org platform.Org, id RunID) (ref,
 	return r, run, list, nil
 }
 
+// carriedReports are the rows of what stages have reported that a rerun carries over. The
+// history has their cases already.
+func (s *Service) carriedReports(ctx context.Context, r ref) ([]platform.Action, error) {
+	rows, err := s.rows(ctx, r.org, r.graph.From, "report")
+	if err != nil {
+		return nil, err
+	}
+	var puts []platform.Action
+	for _, row := range rows {
+		told := reportOf(row.Item)
+		if node, known := r.graph.byKey[told.Key]; !known || !r.graph.Nodes[node].Carried {
+			continue
+		}
+		item := row.Item.Clone()
+		delete(item, platform.DuePartition)
+		delete(item, platform.DueSort)
+		puts = append(puts, platform.Put{Key: reportRow(r.org, r.run, told.Key, told.Attempt), Item: item, If: platform.NoRow})
+	}
+	return puts, nil
+}
+
 // latest are the reports of each stage's last attempt that has one.
 func latest(list []stageReport) []stageReport {
 	var last []stageReport

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,29 @@ func TestFlakyOverRunsOfACommit(t *testing.T) {
 	}
 	if h := list[0].History; h.FlakyCommits != 1 || h.Seconds != 1 || h.Recent[0].Status != report.Failed || h.Recent[0].Commit != commitA {
 		t.Errorf("%+v", h)
+	}
+}
+
+// A rerun of what failed shows the tests of what it carried over too, counts them once in
+// the history, and knows a test that passes now on the same commit as flaky.
+func TestRerunCarriesReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fixed := filepath.Join(t.TempDir(), "fixed")
+	first := w.at(commitA, "1", fmt.Sprintf(`pipeline "p"
+stage "kept" { run r#"echo "<testsuite><testcase name='kept' time='9'/></testsuite>" >r.xml"#; report "junit" path="r.xml"; }
+stage "again" { run r#"[ -e %s ] || bad="<failure/>"; echo "<testsuite><testcase name='wobbly'>$bad</testcase></testsuite>" >r.xml; [ -z "$bad" ]"#; report "junit" path="r.xml"; }
+`, fixed))
+	w.keepCases()
+	touch(t, fixed)
+	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	w.keepCases()
+	list := w.tests(second.ID, "")
+	if got := brief(list); got != "wobbly succeeded flaky, kept succeeded" || second.Tests.Cases != 2 {
+		t.Errorf("%s, %+v", got, second.Tests)
+	}
+	if kept := list[1].History; kept == nil || len(kept.Recent) != 1 {
+		t.Errorf("%+v", kept)
 	}
 }
 
