@@ -22,7 +22,7 @@ var rooms = []string{
 	"internal/repository", "internal/pipeline", "internal/secret", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost",
+	"internal/supervisor", "internal/asl", "internal/report", "internal/mask", "internal/logs", "internal/cost",
 	"internal/platform", "statemachines", "internal/problem", "internal/golden",
 }
 
@@ -33,7 +33,7 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 var domains = []string{
 	"internal/pipeline/convert", "internal/pipeline/draft",
 	"internal/repository", "internal/pipeline", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
+	"internal/supervisor", "internal/asl", "internal/report", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
 
 // only are modules that one room may import, and what no binary may link.

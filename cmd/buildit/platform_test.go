@@ -23,6 +23,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
 	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/report"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 )
 
@@ -56,7 +57,7 @@ func newScript(t testing.TB) *script {
 		tokens: map[string]string{}, logs: map[string][]access.Segment{}, changed: make(chan struct{}), blobs: map[string][]byte{}, commands: map[string][]commandGroup{},
 		run: map[string]any{
 			"id": theRun, "number": 7, "pipeline": "shop", "repository": "r1", "commit": theCommit, "branch": "main",
-			"message": "Sell \x1b[31mtea\nand more", "status": "running", "event": "push", "stage_count": 2,
+			"tests": report.Totals{Cases: 12, Failed: 1, Succeeded: 11, Seconds: 85.5}, "message": "Sell \x1b[31mtea\nand more", "status": "running", "event": "push", "stage_count": 2,
 		},
 		stages: []access.StageView{{Key: "k1", Name: "test", Status: "running", Attempt: 1}, {Key: "k2", Name: "deploy", Status: "blocked"}},
 	}
@@ -191,11 +192,39 @@ func (s *script) routes() []access.Route {
 				"compute_seconds":240,"cost":{"fargate_usd_modelled":0.01},"stages":[{"stage":"test","runs":3,"success_rate":null,"seconds_p50":60,
 				"seconds_p95":70,"flaky":2,"critical_share":1}]}]}`), nil
 		}),
+		route("GET /runs/{run}/tests", access.RunRead, listTests),
+		route("GET /runs/{run}/summary", access.RunRead, list(json.RawMessage(`{"stage":"test","stage_key":"k1","text":"# Done \u001b[31m&lt;b>",
+			"tests":{"cases":12,"failed":1},"coverage":{"unit":"lines","covered":1,"total":2,"percent":50}}`))),
 		route("GET /runs/{run}/artifacts", access.ArtifactRead, func(*http.Request) (any, error) {
 			return access.NewPage([]any{s.artifact().Artifact}, ""), nil
 		}),
 		route("GET /runs/{run}/artifacts/{name}", access.ArtifactDownload, func(*http.Request) (any, error) { return s.artifact(), nil }),
 	}
+}
+
+// listTests has one test a page: a failed one, a flaky one, two that passed.
+func listTests(r *http.Request) (any, error) {
+	output := ""
+	if r.URL.Query().Get("output") == "true" {
+		output = `,"output":"got 3\n\twant 2 \u001b[31m"`
+	}
+	all := []any{
+		json.RawMessage(`{"suite":"s","class":"cart","name":"adds","file":"cart_test.go","line":12,"seconds":0.5,"status":"failed","message":"got 3\nwant 2",
+			"cells":[{"stage":"test (1)","status":"failed"},{"stage":"test (2)","status":"failed"},{"stage":"test (3)","status":"succeeded"}]` + output + `}`),
+		json.RawMessage(`{"name":"wobbly \u001b[31m","seconds":75,"status":"succeeded","flaky":true,"cells":[{"stage":"test (1)","status":"succeeded"}]}`),
+		json.RawMessage(`{"name":"slow","seconds":9,"status":"succeeded","cells":[]}`),
+		json.RawMessage(`{"name":"quick","seconds":1,"status":"succeeded","cells":[]}`),
+	}
+	if r.URL.Query().Get("status") == "failed" {
+		all = all[:1]
+	}
+	at := len(r.URL.Query().Get("cursor"))
+	next := strings.Repeat("n", at+1)
+	if at+1 >= len(all) {
+		next = ""
+	}
+	page := access.Page[any]{Items: all[at : at+1], Next: next}
+	return page, nil
 }
 
 // listRuns has the run on its second page.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/report"
 )
 
 func init() {
@@ -52,6 +53,7 @@ type runInfo struct {
 
 	Problems []problem.Place `json:"problems"`
 	Stages   []stageInfo     `json:"stages"`
+	Tests    *report.Totals  `json:"tests"`
 }
 
 // stageInfo is what the CLI prints of a stage.
@@ -178,6 +180,11 @@ func (c *call) printRun(r runInfo) error {
 	}
 	if err := c.columns([]string{"STAGE", "STATUS", "TOOK", ""}, rows); err != nil {
 		return err
+	}
+	if r.Tests != nil {
+		if err := c.say("tests: %s; `buildit tests %s` lists them", r.Tests, r.ID); err != nil {
+			return err
+		}
 	}
 	for _, s := range r.Stages {
 		for _, n := range s.Notices {

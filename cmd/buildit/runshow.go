@@ -181,6 +181,7 @@ func (s *runShow) end(result localrun.Result) error {
 		s.object(map[string]any{
 			"event": "result", "status": run.Status, "reason": run.Reason, "why": run.Why, "seconds": took.Seconds(),
 			"run": run, "stages": result.Stages, "artifacts": result.Artifacts,
+			"tests": result.Tests, "failed_tests": result.Failed, "summaries": result.Summaries,
 		})
 		s.flush()
 		return s.err
@@ -194,6 +195,7 @@ func (s *runShow) end(result localrun.Result) error {
 			fmt.Fprintf(&s.buffer, "  help: %s\n", p.Help)
 		}
 	}
+	s.reports(result)
 	s.buffer.WriteString(string(run.Status))
 	if run.Status == pipeline.Errored || run.Status == pipeline.Skipped {
 		if run.Why != "" && run.Reason != "" {

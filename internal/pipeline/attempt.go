@@ -284,6 +284,7 @@ func (s *Service) reported(ctx context.Context, r ref, st Stage, result supervis
 		Key: attemptRow(r.org, r.run, st.Key, st.Attempt),
 		Set: s.logDue(platform.Item{"result": platform.Bytes(body)}, r.run, sealAfter), If: platform.RowIs,
 	}}
+	actions = append(actions, s.reportPut(r, st, result)...)
 	return s.move(ctx, r, st, StageReported, change{reason: result.Reason, why: result.Detail, with: actions, follow: follow})
 }
 
@@ -404,6 +405,9 @@ func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end 
 		"outputs": mapOf(declared(r.graph.spec(node).Outputs, result.Outputs)),
 		"notices": noticeList(merged(st.Notices, append(result.Notices, s.floodNotice(result)...))),
 	}}
+	if result.Report != nil && result.Report.Tests.Cases > 0 {
+		c.set["tests"] = totalsMap(result.Report.Tests)
+	}
 	if result.Command >= 0 || result.Reason == "ok" {
 		c.set["exit"] = platform.Int(result.ExitCode)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // notBuilt are the nodes that no run of this version can have.
-var notBuilt = []string{"notify", "image-build", "app", "stack", "oidc", "parallel", "generate"}
+var notBuilt = []string{"notify", "image-build", "app", "stack", "oidc", "generate"}
 
 // available refuses a file that asks for what this version cannot do: a run does
 // what its file says, or does not start.
@@ -54,9 +54,6 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	}
 	for _, cache := range s.Caches {
 		missing(cache.Pos, "cache")
-	}
-	for _, report := range s.Reports {
-		missing(report.Pos, "report")
 	}
 	if s.Approval != nil && !opt.Approve {
 		missing(s.Approval.Pos, "approval")

@@ -268,7 +268,11 @@ func (s *Service) carried(ctx context.Context, r ref) (stages map[StageKey]platf
 			artifacts = append(artifacts, platform.Put{Key: artifactRow(r.org, r.run, a.Name, a.Key), Item: row.Item, If: platform.NoRow})
 		}
 	}
-	return stages, artifacts, err
+	if err != nil {
+		return nil, nil, err
+	}
+	reports, err := s.carriedReports(ctx, r)
+	return stages, append(artifacts, reports...), err
 }
 
 // logHome is where the log of an attempt lies: in the run that the stage ran in.

@@ -286,6 +286,14 @@ func (a *Attempt) place(ctx context.Context, object supervisor.Object, write boo
 		if write && len(spec.Artifacts) == 0 || !write && len(spec.Fetches) == 0 || !isDigest(object.SHA256) {
 			return platform.BlobKey{}, refused
 		}
+	case supervisor.KindReport: // of every stage: it holds annotations and the summary too
+		if !write || !isDigest(object.SHA256) {
+			return platform.BlobKey{}, refused
+		}
+	case supervisor.KindTimings:
+		if write || object.SHA256 == "" || object.SHA256 != a.r.graph.Timings.SHA256 {
+			return platform.BlobKey{}, refused
+		}
 	default:
 		return platform.BlobKey{}, refused
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
+	"github.com/buildit-dev/buildit/internal/supervisor"
 )
 
 // graphVersion is the format of a stored graph; the version before is read too.
@@ -33,6 +34,9 @@ type Graph struct {
 	Timeout time.Duration     `json:"timeout"`
 	Stages  []*language.Stage `json:"stages"`
 	Nodes   []Node            `json:"nodes"`
+	// Timings are what the files of the repository took before, as they were known when
+	// the run started: all cells of `parallel` share their files out by them.
+	Timings supervisor.Object `json:"timings,omitzero"`
 	// From is the run whose stages a rerun carries over, as far as they do not run again.
 	From RunID `json:"from,omitempty"`
 

@@ -12,7 +12,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return append(s.insightRoutes(), []access.Route{
+	return append(append(s.insightRoutes(), s.reportRoutes(run)...), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,

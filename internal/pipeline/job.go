@@ -74,6 +74,7 @@ func (g *Graph) job(org string, node, attempt int, above upstream) (supervisor.J
 			On: orText(a.On, "succeeded"), Optional: a.Optional,
 		})
 	}
+	g.addReports(&job, node)
 	job.Env = g.environment(node, attempt, above, func(text string) string { return expand(text, &err) })
 	if err == nil {
 		job.Fetches, err = g.fetches(node, above)
@@ -187,6 +188,9 @@ func (g *Graph) folderName(node int) string {
 }
 
 func valuesAsFolder(n Node) string {
+	if len(n.Pairs) == 0 && n.Total > 1 { // of `parallel`
+		return fmt.Sprint(n.Index + 1)
+	}
 	values := make([]string, 0, len(n.Pairs))
 	for _, p := range n.Pairs {
 		values = append(values, strings.Map(func(r rune) rune {

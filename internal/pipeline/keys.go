@@ -20,8 +20,11 @@ import (
 //	edge      acme#run#<run>#       edge#<key of the need>#<key>#
 //	slot      acme#run#<run>#       slot#<key of the matrix>#<number, 3 digits>#
 //	artifact  acme#run#<run>#       artifact#<name>#<key>#
+//	report    acme#run#<run>#       report#<key>#<attempt, 2 digits>#
 //	event     acme#run#<run>#       event#<kind and key of the row>#<version, 8 digits>#
 //	outbox    acme#run#<run>#       outbox#<kind>#<key>#<version, 8 digits>#
+//	case      acme#cases#<repository>#<pipeline file>#  case#<digest of its name>#
+//	cases     acme#cases#<repository>#<pipeline file>#  count#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#
 //	sample    acme#sample#<repository>#      <end of the run>#<run>#
 
@@ -51,6 +54,15 @@ func slotRow(org platform.Org, run RunID, matrix StageKey, slot int) platform.Ro
 
 func artifactRow(org platform.Org, run RunID, name string, key StageKey) platform.RowKey {
 	return runPartition(org, run).Row("artifact", name, string(key))
+}
+
+func reportRow(org platform.Org, run RunID, key StageKey, attempt int) platform.RowKey {
+	return runPartition(org, run).Row("report", string(key), fmt.Sprintf("%02d", attempt))
+}
+
+// casesPartition is what is known of the tests of a pipeline, over its runs.
+func casesPartition(org platform.Org, repository, file string) platform.Partition {
+	return org.Partition("cases", repository, file)
 }
 
 // eventRow names the event of a row's change: entity is "run", or a stage's key.
@@ -98,6 +110,7 @@ func dueKey(run RunID, at time.Time) platform.IndexKey {
 //	graph     acme/graph/<digest>
 //	log       acme/logs/<run>/<key>/<attempt>/…   (internal/logs)
 //	object    acme/objects/<kind>/<sha256>
+//	timings   acme/timings/<repository>/<pipeline file>
 
 func graphBlob(org platform.Org, digest string) platform.BlobKey {
 	return org.Blob("graph", digest)

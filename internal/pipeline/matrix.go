@@ -72,7 +72,7 @@ func (s *Service) leaveMatrix(ctx context.Context, r ref, node int, st Stage) er
 		return nil
 	}
 	spec := r.graph.spec(node)
-	if spec.Matrix.FailFast && st.Status.broke() {
+	if spec.Matrix != nil && spec.Matrix.FailFast && st.Status.broke() {
 		for _, sibling := range r.graph.cells[spec.Name] {
 			if sibling != node {
 				if err := s.cancelStage(ctx, r, sibling, "fail-fast"); err != nil {
@@ -81,7 +81,7 @@ func (s *Service) leaveMatrix(ctx context.Context, r ref, node int, st Stage) er
 			}
 		}
 	}
-	if spec.Matrix.MaxParallel > 0 {
+	if spec.Matrix != nil && spec.Matrix.MaxParallel > 0 {
 		if err := s.leaveSlot(ctx, r, node); err != nil {
 			return err
 		}

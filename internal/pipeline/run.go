@@ -7,6 +7,7 @@ import (
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/report"
 )
 
 // Run is one execution of a pipeline file for one commit, as people see it.
@@ -59,6 +60,7 @@ type Stage struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Notices []Notice          `json:"notices,omitempty"`
 	Lines   int64             `json:"log_lines"`
+	Tests   *report.Totals    `json:"tests,omitempty"`
 	Flaky   bool              `json:"flaky,omitempty"`        // passed on a later attempt
 	From    RunID             `json:"carried_from,omitempty"` // the run that it ran in, if this one is a rerun that did not run it
 
@@ -155,6 +157,7 @@ func stageOf(item platform.Item) Stage {
 		code := int(item.Int("exit"))
 		s.Exit = &code
 	}
+	s.Tests = totalsOf(item)
 	s.Flaky = s.Attempt > 1 && s.Status == StageSucceeded
 	return s
 }

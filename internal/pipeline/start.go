@@ -71,6 +71,9 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if g.Trigger.Hold != "" {
 		return s.refuse(ctx, org, run, problem.New(problem.NotAvailable, "The run is of a fork's commit and must be approved first, which is not built yet."))
 	}
+	if err := s.addTimings(ctx, org, g); err != nil {
+		return run, err
+	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
 		return run, err

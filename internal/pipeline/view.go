@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/report"
 )
 
 // View is a run as people see it: with its stages in the order of the file, and
@@ -14,6 +15,8 @@ type View struct {
 	Run
 	Stages    []Stage    `json:"stages"`
 	Artifacts []Artifact `json:"artifacts"`
+	// Tests are the counts of all stages together, nil where none has reported any.
+	Tests *report.Totals `json:"tests,omitempty"`
 }
 
 // View reads a run.
@@ -37,6 +40,7 @@ func (s *Service) View(ctx context.Context, org platform.Org, id RunID) (View, e
 			return cmp.Compare(r.graph.byKey[a.Key], r.graph.byKey[b.Key])
 		})
 	}
+	view.Tests = testsOf(view.Stages)
 	view.Artifacts, err = s.Artifacts(ctx, org, id)
 	return view, err
 }

@@ -22,6 +22,9 @@ func (a *attempt) finish(ctx, calls context.Context, end error) error {
 	if end == nil {
 		end = a.readOutputs()
 	}
+	if err := a.makeReport(a.whileWanted(ctx, calls)); end == nil {
+		end = err
+	}
 	for _, use := range a.job.Artifacts {
 		if !wanted(use.On, end, ctx) {
 			continue

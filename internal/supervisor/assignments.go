@@ -20,6 +20,15 @@ type assignment struct{ name, value string }
 // Commands may also have made it a link, a device, a pipe or endless: it is opened
 // without following or waiting, and its size is looked at first.
 func readAssignments(path string) ([]assignment, error) {
+	text, err := readOwn(path, maxAssignments)
+	if err != nil {
+		return nil, err
+	}
+	return parseAssignments(text)
+}
+
+// readOwn reads such a file, of at most limit bytes; none is nil and no error.
+func readOwn(path string, limit int64) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -29,26 +38,23 @@ func readAssignments(path string) ([]assignment, error) {
 	case err != nil:
 		return nil, err
 	}
-	text, err := readRegular(file)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	return parseAssignments(text)
+	text, err := readRegular(file, limit)
+	return text, errors.Join(err, file.Close())
 }
 
-func readRegular(file *os.File) ([]byte, error) {
+func readRegular(file *os.File, limit int64) ([]byte, error) {
 	info, err := file.Stat()
 	switch {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file any more")
-	case info.Size() > maxAssignments:
-		return nil, fmt.Errorf("it has %d bytes; %d are allowed", info.Size(), maxAssignments)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("it has %d bytes; %d are allowed", info.Size(), limit)
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxAssignments+1))
-	if err == nil && len(text) > maxAssignments {
-		err = fmt.Errorf("it has over %d bytes, the limit", maxAssignments)
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("it has over %d bytes, the limit", limit)
 	}
 	return text, err
 }

@@ -79,6 +79,8 @@ type Job struct {
 	Fetches   []Fetch       `json:"fetches,omitempty"`
 	Artifacts []ArtifactUse `json:"artifacts,omitempty"`
 	Outputs   []string      `json:"outputs,omitempty"`
+	Reports   []ReportUse   `json:"reports,omitempty"`
+	Split     *SplitUse     `json:"split,omitempty"`
 
 	Timeout  time.Duration `json:"timeout"`
 	Idle     time.Duration `json:"idle"`  // 0 is off
@@ -161,6 +163,7 @@ type Result struct {
 	Commands  []CommandResult   `json:"commands,omitempty"`
 	Outputs   map[string]string `json:"outputs,omitempty"`
 	Artifacts []ArtifactResult  `json:"artifacts,omitempty"`
+	Report    *ReportResult     `json:"report,omitempty"`
 	Notices   []Notice          `json:"notices,omitempty"`
 	LogLines  int64             `json:"log_lines"`
 	LogBytes  int64             `json:"log_bytes"`

@@ -55,6 +55,9 @@ func (a *attempt) buildEnvironment() error {
 	for name, value := range a.ownVariables() {
 		e.vars[name] = value
 	}
+	if a.job.Split != nil {
+		e.vars["BUILDIT_SPLIT_FILES"] = a.folders.split()
+	}
 	for _, fetch := range a.job.Fetches {
 		e.vars["ARTIFACT_"+variableName(fetch.Name)] = filepath.Join(a.folders.workspace, cmp.Or(fetch.Folder, fetch.To))
 	}

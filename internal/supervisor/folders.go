@@ -79,6 +79,9 @@ func (f *folders) envFile() string     { return f.dir + "/env" }
 func (f *folders) annotations() string { return f.dir + "/annotations" }
 func (f *folders) summary() string     { return f.dir + "/summary" }
 
+// split is the file that names a cell's share of the files of its stage.
+func (f *folders) split() string { return f.dir + "/split" }
+
 // memoryFolder is a file system in memory, where Linux has one.
 const memoryFolder = "/dev/shm"
 

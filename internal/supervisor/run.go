@@ -56,6 +56,7 @@ const (
 	ReasonArtifactEmpty   = "artifact-empty"
 	ReasonArtifactInvalid = "artifact-invalid"
 	ReasonOutputInvalid   = "output-invalid"
+	ReasonReportMissing   = "report-missing"
 	ReasonUploadFailed    = "upload-failed"
 	ReasonInterrupted     = "spot-interrupted"
 	ReasonCrash           = "supervisor-crash"
@@ -101,6 +102,7 @@ type attempt struct {
 	ship    *shipper
 	env     environment
 	live    vitals // what beats tell
+	noShare bool   // of the files of `parallel` none is this cell's
 
 	result Result
 }
@@ -175,6 +177,9 @@ func (a *attempt) prepare(ctx, calls context.Context) error {
 		return err
 	}
 	if err := a.fetchArtifacts(ctx); err != nil {
+		return err
+	}
+	if err := a.splitFiles(ctx); err != nil {
 		return err
 	}
 	return a.buildEnvironment()

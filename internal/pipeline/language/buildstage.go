@@ -134,6 +134,11 @@ func (s *Stage) setControl(n *node) {
 		s.Concurrency = buildConcurrency(n)
 	case "runner":
 		s.Runner = Runner{orElse(n.text(0), "auto"), n.optionText("size"), n.optionText("arch"), n.optionBool("spot", false)}
+	case "parallel":
+		s.Parallel = &Parallel{Pos: n.pos(), Split: orElse(n.optionText("split"), "timing"), Files: n.optionText("files")}
+		if cells, err := strconv.Atoi(n.text(0)); err == nil {
+			s.Parallel.Cells = min(cells, maxShares)
+		}
 	case "checkout":
 		s.Checkout = Checkout{n.text(0) == "none", n.optionInt("depth", 1), n.optionText("ref") == "merge"}
 	}

@@ -105,7 +105,7 @@ func (g *graph) size() {
 	stages, edges := 0, 0
 	for i, s := range g.pipeline.Stages {
 		cells := 1
-		if s.Matrix != nil && s.Matrix.size() <= 1<<16 {
+		if s.Parallel != nil || s.Matrix != nil && s.Matrix.size() <= 1<<16 {
 			cells = max(1, len(s.Cells()))
 		}
 		n := g.stages[i]
@@ -132,7 +132,7 @@ func (g *graph) total() int {
 	total := 0
 	for _, s := range g.pipeline.Stages {
 		cells := 1
-		if s.Matrix != nil && s.Matrix.size() <= 1<<16 {
+		if s.Parallel != nil || s.Matrix != nil && s.Matrix.size() <= 1<<16 {
 			cells = max(1, len(s.Cells()))
 		}
 		total += cells

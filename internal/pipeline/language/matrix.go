@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,7 +22,10 @@ type Cell struct {
 // that names every axis of an existing cell adds its further keys to that cell, and
 // the cell keeps its key; any other is a cell of its own.
 func (s *Stage) Cells() []Cell {
-	if s.Matrix == nil {
+	switch {
+	case s.Matrix == nil && s.Parallel != nil:
+		return s.shares()
+	case s.Matrix == nil:
 		return []Cell{newCell(s.Name, 0, nil)}
 	}
 	axes := len(s.Matrix.Axes)
@@ -42,6 +47,23 @@ func (s *Stage) Cells() []Cell {
 			continue
 		}
 		cells[at].Pairs = append(slices.Clone(cells[at].Pairs), extra...)
+	}
+	return cells
+}
+
+// maxShares is how many cells `parallel` may make.
+const maxShares = 64
+
+// shares are the cells of `parallel`: test (1/4). The key of one does not depend on how
+// many there are.
+func (s *Stage) shares() []Cell {
+	cells := make([]Cell, max(s.Parallel.Cells, 0))
+	for i := range cells {
+		number := strconv.Itoa(i + 1)
+		cells[i] = Cell{
+			Name: fmt.Sprintf("%s (%s/%d)", s.Name, number, s.Parallel.Cells),
+			Key:  StageKey(s.Name, []Pair{{"parallel", number}}),
+		}
 	}
 	return cells
 }

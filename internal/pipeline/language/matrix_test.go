@@ -69,3 +69,16 @@ func TestCellOfStageWithoutMatrix(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A share is known by its number: more of them rename none.
+func TestParallelCells(t *testing.T) {
+	t.Parallel()
+	two := (&Stage{Name: "test", Parallel: &Parallel{Cells: 2}}).Cells()
+	three := (&Stage{Name: "test", Parallel: &Parallel{Cells: 3}}).Cells()
+	if want := []string{"test (1/3)", "test (2/3)", "test (3/3)"}; !slices.Equal(cellNames(three), want) {
+		t.Errorf("%v", cellNames(three))
+	}
+	if two[0].Key != three[0].Key || two[1].Key != three[1].Key || two[0].Key == two[1].Key || two[0].Pairs != nil {
+		t.Errorf("%+v, %+v", two, three)
+	}
+}

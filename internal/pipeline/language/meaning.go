@@ -130,6 +130,7 @@ func (l *loader) stage(n *node, s *Stage, g *graph) {
 	l.stageLimits(children)
 	manualTwice(n)
 	servicesOnce(children)
+	cellsTwice(children)
 	l.variables(n, s, children)
 	for _, c := range children {
 		if c.key == "cache" {
@@ -161,6 +162,23 @@ func servicesOnce(children []*node) {
 			continue
 		}
 		first[name] = c
+	}
+}
+
+// cellsTwice reports `parallel` beside a matrix: both make the cells of the stage.
+func cellsTwice(children []*node) {
+	var matrix, parallel *node
+	for _, c := range children {
+		switch c.key {
+		case "matrix":
+			matrix = c
+		case "parallel":
+			parallel = c
+		}
+	}
+	if matrix != nil && parallel != nil {
+		line, _ := matrix.file.position(matrix.name.start)
+		parallel.file.errorAt(parallel.name, "bad-value", fmt.Sprintf("a stage with a matrix has its cells already (line %d)", line), "write two stages")
 	}
 }
 

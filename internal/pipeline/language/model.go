@@ -114,6 +114,7 @@ type Stage struct {
 	Secrets      []Secret
 	Services     []Service
 	Matrix       *Matrix
+	Parallel     *Parallel
 	Caches       []Cache
 	Artifacts    []Artifact
 	Fetches      []Fetch
@@ -205,6 +206,14 @@ type Matrix struct {
 	Include     [][]Pair
 	MaxParallel int // 0: no limit
 	FailFast    bool
+}
+
+// Parallel makes so many equal cells of a stage, which share its files among them.
+type Parallel struct {
+	Pos   Pos
+	Cells int
+	Split string // timing, name, count
+	Files string // a glob; "" where nothing is shared
 }
 
 // Artifact is what a stage leaves behind.

@@ -183,6 +183,13 @@ func (c *checker) matrixEntry(m *Matrix, entry *node, rows [][]Pair) {
 	entry.file.errorAt(entry.name, "matrix-no-match", "this exclude matches no cell", "the axes are "+strings.Join(names, ", "))
 }
 
+// checkParallel checks that what is shared out has a name.
+func checkParallel(c *checker, n *node) {
+	if split := n.prop("split"); split != nil && n.prop("files") == nil && !n.partial {
+		n.file.errorAt(split.name, "missing-property", "split= shares files out, and no files are named", `files="**/*_test.go"`)
+	}
+}
+
 func checkExpression(c *checker, v *value, at place) {
 	expr, err := parseExpression(v.text)
 	if err != nil {

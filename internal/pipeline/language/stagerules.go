@@ -137,7 +137,11 @@ var stageChildren = []*rule{
 	{name: "app", repeat: true, level: should},
 	{name: "stack", level: should},
 	{name: "oidc", repeat: true, level: should},
-	{name: "parallel", level: should},
+	{
+		name: "parallel", arg: integer(2, maxShares), noun: "number", example: `parallel 4 files="**/*_test.go"`,
+		props: []option{{name: "split", form: oneOf("split", "timing", "name", "count")}, {name: "files", form: globForm}},
+		check: checkParallel,
+	},
 	{name: "generate", level: later},
 }
 
@@ -150,15 +154,19 @@ var stageRepeats = func() map[string]bool {
 	return repeats
 }()
 
-// reports are the kinds of report; all but one come later.
+// reports are the kinds of report, each with its example.
 var reports = map[string]*rule{
-	"junit": {
-		name: "report", oneOf: []string{"path"}, example: `report "junit" path="report.xml"`,
+	"junit":    reportRule(`report "junit" path="report.xml"`),
+	"gotest":   reportRule(`report "gotest" path="report.json"`),
+	"coverage": reportRule(`report "coverage" path="coverage.out"`),
+	"sarif":    reportRule(`report "sarif" path="results.sarif"`),
+}
+
+func reportRule(example string) *rule {
+	return &rule{
+		name: "report", oneOf: []string{"path"}, example: example,
 		props: []option{{name: "path", form: globForm}, {name: "required", form: boolean}},
-	},
-	"gotest":   {name: "report", level: should},
-	"coverage": {name: "report", level: should},
-	"sarif":    {name: "report", level: should},
+	}
 }
 
 // whenConditions are what a `when` may ask, as property or as child.

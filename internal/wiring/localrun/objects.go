@@ -38,8 +38,12 @@ func (c *control) Lacks(_ context.Context, objects []supervisor.Object) ([]super
 	return lacking, nil
 }
 
-// Upload keeps an object; other bytes than its digest says are refused.
-func (c *control) Upload(_ context.Context, object supervisor.Object, body io.ReadSeeker) error {
+// Upload keeps an object; other bytes than its digest says are refused. Reports stay in
+// the engine, which shows them when the run ends.
+func (c *control) Upload(ctx context.Context, object supervisor.Object, body io.ReadSeeker) error {
+	if object.Kind == supervisor.KindReport {
+		return c.Attempt.Upload(ctx, object, body)
+	}
 	path, err := c.path(object)
 	if err != nil {
 		return err

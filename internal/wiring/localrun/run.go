@@ -16,6 +16,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
+	"github.com/buildit-dev/buildit/internal/report"
 	"github.com/buildit-dev/buildit/internal/secret"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 	"github.com/buildit-dev/buildit/statemachines"
@@ -49,6 +50,9 @@ type Result struct {
 	Run       pipeline.Run
 	Stages    []pipeline.Stage
 	Artifacts []pipeline.Artifact
+	Tests     *report.Totals  // nil where no stage has reported any
+	Failed    []pipeline.Test // the first failed and flaky ones
+	Summaries []pipeline.Summary
 }
 
 // organization owns the rows of a local run.
@@ -121,7 +125,28 @@ func follow(ctx, live context.Context, c Config, service *pipeline.Service, w *w
 		}
 	}
 	view, err := service.View(live, org, run.ID)
-	return Result{view.Run, view.Stages, view.Artifacts}, err
+	result := Result{Run: view.Run, Stages: view.Stages, Artifacts: view.Artifacts, Tests: view.Tests}
+	if err != nil {
+		return result, err
+	}
+	return result, result.readReports(live, service, org)
+}
+
+// failedShown is how many failed and flaky tests a result names.
+const failedShown = 50
+
+// readReports adds what the stages have reported.
+func (r *Result) readReports(ctx context.Context, service *pipeline.Service, org platform.Org) error {
+	var err error
+	if r.Tests != nil {
+		for _, status := range []string{"failed", "flaky"} {
+			list, _, listErr := service.Tests(ctx, org, r.Run.ID, pipeline.TestSelection{Status: status}, failedShown, "")
+			r.Failed, err = append(r.Failed, list...), errors.Join(err, listErr)
+		}
+	}
+	summaries, sumErr := service.Summaries(ctx, org, r.Run.ID)
+	r.Summaries = summaries
+	return errors.Join(err, sumErr)
 }
 
 // watcher passes on what happens and notes the end of the run.
