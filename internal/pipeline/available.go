@@ -52,9 +52,6 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	for _, service := range s.Services {
 		missing(service.Pos, "service")
 	}
-	for _, cache := range s.Caches {
-		missing(cache.Pos, "cache")
-	}
 	for _, report := range s.Reports {
 		missing(report.Pos, "report")
 	}

@@ -264,6 +264,11 @@ func (a *Attempt) place(ctx context.Context, object supervisor.Object, write boo
 		if write && len(spec.Artifacts) == 0 || !write && len(spec.Fetches) == 0 || !isDigest(object.SHA256) {
 			return platform.BlobKey{}, refused
 		}
+	case "cache":
+		if !isDigest(object.SHA256) || object.Size > supervisor.MaxCacheObject || !a.hasCache(spec, write) {
+			return platform.BlobKey{}, refused
+		}
+		return cacheBlob(a.r.org, a.r.graph.Trigger.Repository, object.SHA256), nil
 	default:
 		return platform.BlobKey{}, refused
 	}

@@ -74,6 +74,9 @@ func (g *Graph) job(org string, node, attempt int, above upstream) (supervisor.J
 			On: orText(a.On, "succeeded"), Optional: a.Optional,
 		})
 	}
+	if err == nil {
+		job.Caches, err = g.caches(node, facts)
+	}
 	job.Env = g.environment(node, attempt, above, func(text string) string { return expand(text, &err) })
 	if err == nil {
 		job.Fetches, err = g.fetches(node, above)

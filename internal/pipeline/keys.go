@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -23,6 +25,15 @@ import (
 //	event     acme#run#<run>#       event#<kind and key of the row>#<version, 8 digits>#
 //	outbox    acme#run#<run>#       outbox#<kind>#<key>#<version, 8 digits>#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#
+
+//
+// Caches are a repository's, and outlive runs. A key may be longer than that of a row,
+// so it is hashed, as its scope is:
+//
+//	cache     acme#cache#<repository>#  entry#<hash of the scope>#<name>#<version>#<hash of the key>#
+//	packs     acme#cache#<repository>#  packs#<as above>#     the digests of its objects
+//	public    acme#cache#<repository>#  public#<name>#
+//	care      acme#cache#<repository>#  care#                 due when the entries want a look
 
 func runPartition(org platform.Org, run RunID) platform.Partition {
 	return org.Partition("run", string(run))
@@ -83,11 +94,25 @@ func dueKey(run RunID, at time.Time) platform.IndexKey {
 	return duePartition(int(h.Sum32()%dueShards)).Index(string(platform.Stamp(at)), string(run))
 }
 
+func cachePartition(org platform.Org, repository string) platform.Partition {
+	return org.Partition("cache", repository)
+}
+
+func cacheRow(kind string, org platform.Org, repository string, c Cache) platform.RowKey {
+	return cachePartition(org, repository).Row(kind, shortHash(c.Scope), c.Name, c.Version, shortHash(c.Key))
+}
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Blobs of a run.
 //
 //	graph     acme/graph/<digest>
 //	log       acme/logs/<run>/<key>/<attempt>/…   (internal/logs)
 //	object    acme/objects/<kind>/<sha256>
+//	cache     acme/caches/<repository>/<sha256>
 
 func graphBlob(org platform.Org, digest string) platform.BlobKey {
 	return org.Blob("graph", digest)
@@ -95,6 +120,10 @@ func graphBlob(org platform.Org, digest string) platform.BlobKey {
 
 func objectBlob(org platform.Org, kind, sha256 string) platform.BlobKey {
 	return org.Blob("objects", kind, sha256)
+}
+
+func cacheBlob(org platform.Org, repository, sha256 string) platform.BlobKey {
+	return org.Blob("caches", repository, sha256)
 }
 
 // attemptID names an attempt everywhere outside the table: its execution, its

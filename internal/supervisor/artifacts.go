@@ -32,6 +32,9 @@ func (a *attempt) finish(ctx, calls context.Context, end error) error {
 			a.notice("artifact-not-made", "The artifact %s was not made: %v.", use.Name, err)
 		}
 	}
+	if end == nil {
+		a.saveCaches(ctx)
+	}
 	return end
 }
 

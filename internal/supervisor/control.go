@@ -29,6 +29,7 @@ type Control interface {
 	Upload(ctx context.Context, object Object, body io.ReadSeeker) error
 	// Download reads an object.
 	Download(ctx context.Context, object Object) (io.ReadCloser, error)
+	CacheStore
 	// Finish reports the result; it returns when the platform has it for good.
 	Finish(ctx context.Context, result Result) error
 }
@@ -78,6 +79,7 @@ type Job struct {
 	Secrets   []SecretUse   `json:"secrets,omitempty"`
 	Fetches   []Fetch       `json:"fetches,omitempty"`
 	Artifacts []ArtifactUse `json:"artifacts,omitempty"`
+	Caches    []CacheUse    `json:"caches,omitempty"`
 	Outputs   []string      `json:"outputs,omitempty"`
 
 	Timeout  time.Duration `json:"timeout"`

@@ -101,6 +101,7 @@ type attempt struct {
 	ship    *shipper
 	env     environment
 	live    vitals // what beats tell
+	caches  []*cacheWork
 
 	result Result
 }
@@ -174,6 +175,7 @@ func (a *attempt) prepare(ctx, calls context.Context) error {
 	if err := a.prepareSource(ctx); err != nil {
 		return err
 	}
+	a.restoreCaches(ctx)
 	if err := a.fetchArtifacts(ctx); err != nil {
 		return err
 	}

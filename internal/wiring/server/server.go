@@ -98,6 +98,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 		func(ctx context.Context) error { return home.Feed.Consume(ctx, "pipeline-outbox", runs.Outbox) },
 		every(home.Clock, o.Log, "sweep", runs.Sweep),
 		every(home.Clock, o.Log, "logs", runs.KeepLogs),
+		every(home.Clock, o.Log, "caches", runs.KeepCaches),
 	)
 	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
 	streams := &access.Streams{
