@@ -20,6 +20,9 @@ const (
 	LogRead           Action = "log:read"
 	ArtifactRead      Action = "artifact:read"
 	ArtifactDownload  Action = "artifact:download"
+	CacheRead         Action = "cache:read"
+	CacheDelete       Action = "cache:delete"
+	CachePublish      Action = "cache:publish" // runs of forks may read it
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
@@ -54,6 +57,9 @@ var granted = map[Action]string{
 	RunRead:           Viewer,
 	LogRead:           Viewer,
 	ArtifactRead:      Viewer,
+	CacheRead:         Viewer,
+	CacheDelete:       Developer,
+	CachePublish:      Admin,
 	RepositoryScan:    Developer,
 	PipelineRun:       Developer,
 	RunCancel:         Developer,

@@ -12,7 +12,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return []access.Route{
+	return append(s.cacheRoutes(), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
@@ -53,7 +53,7 @@ func (s *Service) Routes() []access.Route {
 				"wait": "Beside from: how long to wait for a segment, such as 20s; 20s at most.",
 			},
 		},
-	}
+	}...)
 }
 
 // CancelRequest says why a run is canceled.

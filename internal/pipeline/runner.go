@@ -32,6 +32,9 @@ func (h *Runner) Routes() []access.Route {
 		call(supervisor.PathGrants, "Signed requests for objects that the job declares", access.Runner()),
 		call(supervisor.PathLog, "Parts of the attempt's log", access.Runner()),
 		call(supervisor.PathBeat, "A sign of life; the answer brings orders", access.RunnerRenews()),
+		call(supervisor.PathCacheFind, "Which entry of a cache to restore", access.Runner()),
+		call(supervisor.PathCacheSave, "A new entry of a cache, of objects that are stored", access.Runner()),
+		call(supervisor.PathCacheFault, "An object of a cache came damaged", access.Runner()),
 		call(supervisor.PathFinish, "The attempt's result", access.Runner()),
 	}
 }

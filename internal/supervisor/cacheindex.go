@@ -64,7 +64,9 @@ type cachePack struct {
 	Raw    int64  `json:"r"` // unpacked
 }
 
-func (p cachePack) object() Object { return Object{Kind: "cache", Name: p.SHA256, SHA256: p.SHA256, Size: p.Size} }
+func (p cachePack) object() Object {
+	return Object{Kind: "cache", Name: p.SHA256, SHA256: p.SHA256, Size: p.Size}
+}
 
 // raw is the length of the stream.
 func (x *cacheIndex) raw() (bytes int64) {

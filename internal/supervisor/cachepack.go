@@ -234,4 +234,3 @@ func unpackPack(decoder *zstd.Decoder, pack cachePack, form, into []byte) ([]byt
 	}
 	return raw, nil
 }
-

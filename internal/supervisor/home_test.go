@@ -41,6 +41,8 @@ type home struct {
 	refuse  func(call string) error // before anything else, if set
 	sent    []Object                // uploads
 	missing bool                    // the store knows that objects are not there
+	saved   []CacheSave
+	faults  []CacheFault
 }
 
 func (h *home) check(ctx context.Context, call string) error {
