@@ -173,7 +173,7 @@ func (c *Cache) id() string {
 func (c *Cache) Entry() *supervisor.CacheEntry {
 	return &supervisor.CacheEntry{
 		ID: c.ID, Scope: c.Scope, Key: c.Key, Created: c.Created,
-		Index: supervisor.Object{Kind: "cache", Name: c.Index, SHA256: c.Index, Size: c.IndexSize},
+		Index: supervisor.Object{Kind: "cache", Name: supervisor.CacheIndex, SHA256: c.Index, Size: c.IndexSize},
 	}
 }
 

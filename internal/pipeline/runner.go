@@ -94,6 +94,12 @@ func (a *Attempt) Grants(ctx context.Context, requests []supervisor.GrantRequest
 	return grants, nil
 }
 
+// isPiece tells whether an object is one of those that another one lists, which is
+// stored after them: it makes them last.
+func isPiece(o supervisor.Object) bool {
+	return o.Kind == "blob" || o.Kind == "cache" && o.Name != supervisor.CacheIndex
+}
+
 func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (supervisor.Grant, error) {
 	write := request.Method == http.MethodPut
 	if !write && request.Method != http.MethodGet {
@@ -115,6 +121,7 @@ func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (s
 	wanted := platform.Grant{Key: key, Method: request.Method, Expire: grantLife}
 	if write { // what is read is as it is; what is written is bound to its bytes
 		wanted.Size, wanted.SHA256 = request.Object.Size, request.Object.SHA256
+		wanted.Relaxed = isPiece(request.Object)
 	}
 	signed, err := a.s.home.Blobs.Presign(ctx, wanted)
 	if err != nil {

@@ -99,8 +99,13 @@ func (x *cacheIndex) encode() (Object, []byte, error) {
 		return Object{}, nil, err
 	}
 	form := encoder.EncodeAll(text, nil)
-	return objectOf(form), form, encoder.Close()
+	object := objectOf(form)
+	object.Name = CacheIndex
+	return object, form, encoder.Close()
 }
+
+// CacheIndex is the name of the object that is an index.
+const CacheIndex = "index"
 
 // objectOf names bytes of a cache by their digest.
 func objectOf(form []byte) Object {
