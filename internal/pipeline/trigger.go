@@ -36,11 +36,6 @@ type Trigger struct {
 	// the head commit's message asks for it, or runs have started one another in a circle.
 	Skip string
 
-<<<<<<< HEAD
-	// NoCache makes a run whose stages restore no cache; they save theirs.
-	NoCache bool `json:"no_cache,omitempty"`
-
-=======
 	// NoCache has the run's stages restore no cache: asked for with a rerun.
 	NoCache bool `json:"no_cache,omitempty"`
 
@@ -52,7 +47,6 @@ type Trigger struct {
 	// no other has started.
 	Depth int `json:"depth,omitempty"`
 
->>>>>>> main
 	// Source is the key parts of the bundle of the commit, and Config those of the
 	// pipeline files of that commit (a tar.gz of every *.kdl that may be included):
 	// org.Blob(Source[0], Source[1:]...).
