@@ -58,7 +58,15 @@ func (s *Service) Routes() []access.Route {
 				"wait": "Beside from: how long to wait for a segment, such as 20s; 20s at most.",
 			},
 		},
-	return append(append(s.insightRoutes(), s.cacheRoutes()...), []access.Route{
+		{
+			Pattern: "GET " + runs + "/{run}/stages/{stage}/log/search", Action: access.LogRead, Resource: run,
+			Summary: "Find lines in the log of a stage, as people read them: colours inside them are looked through", Out: LogMatches{}, Handle: s.getLogSearch,
+			Query: map[string]string{
+				"q": "What to look for: 1 KiB at most.", "regexp": "true: q is a regular expression (RE2).", "ignore_case": "true: upper and lower case are the same.",
+				"attempt": "Of the stage; the last if absent.", "line": "The line to begin with, from 1: next of the answer before.",
+				"limit": "How many lines to answer: 100 if absent, 1000 at most.",
+			},
+		},
 	}...)
 }
 
