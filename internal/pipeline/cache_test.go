@@ -50,8 +50,8 @@ func from(branch, author string, commit byte) pipeline.Trigger {
 	return t
 }
 
-// fork is the trigger of a stranger's pull request against main.
-func fork(number int, author string, commit byte) pipeline.Trigger {
+// cacheFork is the trigger of a stranger's pull request against main.
+func cacheFork(number int, author string, commit byte) pipeline.Trigger {
 	t := from("", author, commit)
 	t.Event, t.Subject, t.Ref = "pull-request", fmt.Sprint(number), fmt.Sprintf("refs/pull/%d/head", number)
 	t.Base, t.Head, t.PullRequest, t.Fork, t.Trust = "main", "main", number, true, "untrusted"
@@ -64,20 +64,20 @@ func fork(number int, author string, commit byte) pipeline.Trigger {
 func TestForkCannotWriteTrustedCache(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(fork(7, "stranger", 'a'))
+	w.fill(cacheFork(7, "stranger", 'a'))
 	if _, log := w.fill(from("main", "owner", 'a')); !strings.Contains(log, "nothing") {
 		t.Errorf("main restored what a fork wrote: %q", log)
 	}
-	if _, log := w.fill(fork(8, "other", 'b')); !strings.Contains(log, "nothing") {
+	if _, log := w.fill(cacheFork(8, "other", 'b')); !strings.Contains(log, "nothing") {
 		t.Errorf("a fork restored what is not its own: %q", log)
 	}
-	if _, log := w.fill(fork(7, "stranger", 'c')); !strings.Contains(log, "stranger") || !strings.Contains(log, "fork/7") {
+	if _, log := w.fill(cacheFork(7, "stranger", 'c')); !strings.Contains(log, "stranger") || !strings.Contains(log, "fork/7") {
 		t.Errorf("a fork did not find its own: %q", log)
 	}
 	if err := w.service.PublishCache(t.Context(), w.org, "r1", "deps", "owner", true); err != nil {
 		t.Fatal(err)
 	}
-	if _, log := w.fill(fork(9, "third", 'd')); !strings.Contains(log, "owner") || strings.Contains(log, "stranger") || !strings.Contains(log, "fork/9") {
+	if _, log := w.fill(cacheFork(9, "third", 'd')); !strings.Contains(log, "owner") || strings.Contains(log, "stranger") || !strings.Contains(log, "fork/9") {
 		t.Errorf("a fork with a published cache: %q", log)
 	}
 	list, err := w.service.Caches(t.Context(), w.org, "r1")

@@ -198,6 +198,9 @@ func (a *Attempt) Lacks(ctx context.Context, objects []supervisor.Object) ([]sup
 		if err != nil {
 			return nil, err
 		}
+		if err := a.s.spare(ctx, a.r.org, object); err != nil {
+			return nil, err
+		}
 		_, err = a.s.home.Blobs.Stat(ctx, key)
 		switch {
 		case errors.Is(err, platform.ErrNotFound):
@@ -222,6 +225,9 @@ func (a *Attempt) Upload(ctx context.Context, object supervisor.Object, body io.
 	}
 	return err
 }
+
+// Wants does nothing: there is no grant to ask for in the same process.
+func (a *Attempt) Wants(context.Context, []supervisor.Object) error { return nil }
 
 // Download reads an object that the job declares.
 func (a *Attempt) Download(ctx context.Context, object supervisor.Object) (io.ReadCloser, error) {

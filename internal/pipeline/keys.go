@@ -104,6 +104,20 @@ func dueKey(run RunID, at time.Time) platform.IndexKey {
 	return duePartition(int(h.Sum32()%dueShards)).Index(string(platform.Stamp(at)), string(run))
 }
 
+// Artifacts whose files are there stand in GSI1, by digest, and are due when their time
+// is over; what then belongs to no artifact has a row until it is deleted:
+//
+//	dead      acme#artifact-care#  dead#<kind>#<sha256>
+//	care      acme#artifact-care#  care#                 due when there may be something to delete
+
+func listOfArtifacts(org platform.Org) platform.Partition { return org.Partition("artifacts") }
+
+func artifactCare(org platform.Org) platform.Partition { return org.Partition("artifact-care") }
+
+func deadRow(org platform.Org, kind, sha256 string) platform.RowKey {
+	return artifactCare(org).Row("dead", kind, sha256)
+}
+
 func cachePartition(org platform.Org, repository string) platform.Partition {
 	return org.Partition("cache", repository)
 }

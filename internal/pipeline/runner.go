@@ -109,6 +109,11 @@ func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (s
 	if err != nil {
 		return supervisor.Grant{}, err
 	}
+	if write {
+		if err := a.s.spare(ctx, a.r.org, request.Object); err != nil {
+			return supervisor.Grant{}, err
+		}
+	}
 	_, err = a.s.home.Blobs.Stat(ctx, key)
 	switch {
 	case err != nil && !errors.Is(err, platform.ErrNotFound):

@@ -148,7 +148,7 @@ func (a *attempt) restoreCache(ctx context.Context, work *cacheWork) error {
 	t := &cacheTransfer{control: a.control, clock: a.clock}
 	index, err := t.index(ctx, found.Entry.Index, work.roots)
 	if err == nil {
-		err = unpackCache(ctx, work.roots, index, t.pack)
+		err = unpackCache(ctx, work.roots, index, t.want, t.pack)
 	}
 	if err != nil {
 		if a.tellFault(ctx, work, *found.Entry, err); found.Exact {

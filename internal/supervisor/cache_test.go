@@ -383,7 +383,7 @@ func FuzzCacheIndex(f *testing.F) {
 		}
 		index, err := parseCacheIndex(encoder.EncodeAll(text, nil), roots)
 		if err == nil {
-			err = unpackCache(t.Context(), roots, index, func(context.Context, cachePack) ([]byte, error) {
+			err = unpackCache(t.Context(), roots, index, func(context.Context, []cachePack) error { return nil }, func(context.Context, cachePack) ([]byte, error) {
 				return encoder.EncodeAll(pack, nil), nil
 			})
 		}

@@ -52,6 +52,14 @@ func (t *cacheTransfer) index(ctx context.Context, object Object, roots []cacheR
 	return index, nil
 }
 
+func (t *cacheTransfer) want(ctx context.Context, packs []cachePack) error {
+	list := make([]Object, len(packs))
+	for i, p := range packs {
+		list[i] = p.object()
+	}
+	return t.control.Wants(ctx, list)
+}
+
 func (t *cacheTransfer) pack(ctx context.Context, pack cachePack) ([]byte, error) {
 	return t.fetch(ctx, pack.object())
 }

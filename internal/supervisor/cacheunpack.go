@@ -13,14 +13,14 @@ import (
 )
 
 // unpackCache writes what an index says below the roots. fetch brings the bytes of a
-// pack, from several goroutines, and has checked them. All of it is unpacked beside
+// pack, from several goroutines, and has checked them; want is told before which ones. All of it is unpacked beside
 // its place first, so that a fault leaves nothing behind; then it is moved, and wins
 // over what is there.
-func unpackCache(ctx context.Context, roots []cacheRoot, index *cacheIndex, fetch func(context.Context, cachePack) ([]byte, error)) error {
+func unpackCache(ctx context.Context, roots []cacheRoot, index *cacheIndex, want func(context.Context, []cachePack) error, fetch func(context.Context, cachePack) ([]byte, error)) error {
 	u := &cacheUnpacker{index: index, roots: roots, stages: map[string]*staging{}}
 	err := u.prepare()
 	if err == nil {
-		err = u.fill(ctx, fetch)
+		err = u.fill(ctx, want, fetch)
 	}
 	if err == nil {
 		err = u.finish()
@@ -114,7 +114,7 @@ func (f *cacheFile) mode() os.FileMode {
 func (u *cacheUnpacker) staging(f *cacheFile) *os.Root { return u.stages[u.roots[f.Root].dir].root }
 
 // fill fetches the packs and writes their bytes, several at once.
-func (u *cacheUnpacker) fill(ctx context.Context, fetch func(context.Context, cachePack) ([]byte, error)) error {
+func (u *cacheUnpacker) fill(ctx context.Context, want func(context.Context, []cachePack) error, fetch func(context.Context, cachePack) ([]byte, error)) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var workers sync.WaitGroup
@@ -127,6 +127,11 @@ func (u *cacheUnpacker) fill(ctx context.Context, fetch func(context.Context, ca
 		})
 	}
 	for i := range u.index.Packs {
+		if i%MaxGrants == 0 {
+			if err := want(ctx, u.index.Packs[i:min(i+MaxGrants, len(u.index.Packs))]); err != nil {
+				stop(err)
+			}
+		}
 		select {
 		case queue <- i:
 		case <-ctx.Done():

@@ -27,6 +27,9 @@ type Control interface {
 	Lacks(ctx context.Context, objects []Object) ([]Object, error)
 	// Upload stores an object; the digest is checked at the other end.
 	Upload(ctx context.Context, object Object, body io.ReadSeeker) error
+	// Wants says which objects are about to be downloaded, so that the platform can be
+	// asked for many of them at once. It may do nothing.
+	Wants(ctx context.Context, objects []Object) error
 	// Download reads an object.
 	Download(ctx context.Context, object Object) (io.ReadCloser, error)
 	CacheStore

@@ -140,6 +140,8 @@ func (h *home) put(text []byte) Object {
 	return object
 }
 
+func (h *home) Wants(context.Context, []Object) error { return nil }
+
 func (h *home) Download(ctx context.Context, object Object) (io.ReadCloser, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
