@@ -22,6 +22,9 @@ const (
 	ArtifactDownload  Action = "artifact:download"
 	SecretRead        Action = "secret:read" // names, scopes and uses; nobody reads a value
 	SecretWrite       Action = "secret:write"
+	CacheRead         Action = "cache:read"
+	CacheDelete       Action = "cache:delete"
+	CachePublish      Action = "cache:publish" // runs of forks may read it
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
@@ -56,6 +59,9 @@ var granted = map[Action]string{
 	RunRead:           Viewer,
 	LogRead:           Viewer,
 	ArtifactRead:      Viewer,
+	CacheRead:         Viewer,
+	CacheDelete:       Developer,
+	CachePublish:      Admin,
 	RepositoryScan:    Developer,
 	PipelineRun:       Developer,
 	RunCancel:         Developer,

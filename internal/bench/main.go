@@ -50,6 +50,7 @@ var figures = []figure{
 	{"pending runs", onPlatform(pendingRuns)},
 	{"webhooks", webhooks},
 	{"log", logFigures},
+	{"caches, artifacts", onPlatform(keptFigures)},
 }
 
 func main() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -128,7 +129,7 @@ func timed(ctx context.Context, dir, program string, args ...string) (took time.
 	return took, nil
 }
 
-func median(d []time.Duration) time.Duration {
+func median[T cmp.Ordered](d []T) T {
 	sorted := slices.Sorted(slices.Values(d))
 	return sorted[len(sorted)/2]
 }

@@ -416,7 +416,7 @@ func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end 
 			Name: a.Name, Stage: st.Name, Key: st.Key, Value: a.Value, SHA256: a.Manifest.SHA256,
 			ManifestSize: a.Manifest.Size, Files: a.Files, Bytes: a.Bytes, Created: now,
 		}
-		c.with = append(c.with, platform.Put{Key: artifactRow(r.org, r.run, a.Name, st.Key), Item: row.item()})
+		c.with = append(c.with, r.artifactPut(node, row))
 	}
 	err := s.step(ctx, r, st, end.status, c)
 	if lost(err) {

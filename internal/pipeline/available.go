@@ -52,9 +52,6 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	for _, service := range s.Services {
 		missing(service.Pos, "service")
 	}
-	for _, cache := range s.Caches {
-		missing(cache.Pos, "cache")
-	}
 	if s.Approval != nil && !opt.Approve {
 		missing(s.Approval.Pos, "approval")
 	}

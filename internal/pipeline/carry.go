@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -164,11 +163,8 @@ func (s *Service) artifactGone(ctx context.Context, r ref, made []Artifact, name
 	if i < 0 || made[i].SHA256 == "" {
 		return false, nil
 	}
-	spec := r.graph.spec(r.graph.byKey[made[i].Key])
-	for _, a := range spec.Artifacts {
-		if a.Name == name && s.home.Clock.Now().Sub(made[i].Created) >= orDefault(a.Expire, artifactKept) {
-			return true, nil
-		}
+	if made[i].Expired(s.home.Clock.Now()) {
+		return true, nil
 	}
 	_, err := s.home.Blobs.Stat(ctx, objectBlob(r.org, "artifact", made[i].SHA256))
 	if errors.Is(err, platform.ErrNotFound) {
@@ -176,9 +172,6 @@ func (s *Service) artifactGone(ctx context.Context, r ref, made []Artifact, name
 	}
 	return false, err
 }
-
-// artifactKept is how long an artifact is kept whose stage does not say.
-const artifactKept = 30 * 24 * time.Hour
 
 // rerun is the graph of the next attempt of a run: the same stages, of which those
 // that do not run again are carried over. Conditions are decided anew, since who

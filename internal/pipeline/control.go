@@ -220,6 +220,9 @@ func (a *Attempt) Lacks(ctx context.Context, objects []supervisor.Object) ([]sup
 		if err != nil {
 			return nil, err
 		}
+		if err := a.s.spare(ctx, a.r.org, object); err != nil {
+			return nil, err
+		}
 		_, err = a.s.home.Blobs.Stat(ctx, key)
 		switch {
 		case errors.Is(err, platform.ErrNotFound):
@@ -244,6 +247,9 @@ func (a *Attempt) Upload(ctx context.Context, object supervisor.Object, body io.
 	}
 	return err
 }
+
+// Wants does nothing: there is no grant to ask for in the same process.
+func (a *Attempt) Wants(context.Context, []supervisor.Object) error { return nil }
 
 // Download reads an object that the job declares.
 func (a *Attempt) Download(ctx context.Context, object supervisor.Object) (io.ReadCloser, error) {
@@ -294,6 +300,11 @@ func (a *Attempt) place(ctx context.Context, object supervisor.Object, write boo
 		if write || object.SHA256 == "" || object.SHA256 != a.r.graph.Timings.SHA256 {
 			return platform.BlobKey{}, refused
 		}
+	case "cache":
+		if !isDigest(object.SHA256) || object.Size > supervisor.MaxCacheObject || !a.hasCache(spec, write) {
+			return platform.BlobKey{}, refused
+		}
+		return cacheBlob(a.r.org, a.r.graph.Trigger.Repository, object.SHA256), nil
 	default:
 		return platform.BlobKey{}, refused
 	}

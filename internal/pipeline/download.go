@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -45,6 +46,10 @@ func (s *Service) Download(ctx context.Context, org platform.Org, id RunID, name
 	d := Download{Artifact: list[0]}
 	if d.Artifact.SHA256 == "" {
 		return d, nil
+	}
+	if d.Artifact.Expired(s.home.Clock.Now()) {
+		return Download{}, problem.New(problem.Expired, "The files of artifact %q were kept until %s. Run the stage that made it again: `buildit rerun %s --stage %s`.",
+			name, d.Artifact.Expires.UTC().Format(time.RFC3339), id, d.Artifact.Stage)
 	}
 	form, err := s.manifest(ctx, org, d.Artifact)
 	if err != nil {

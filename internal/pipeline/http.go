@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -12,7 +13,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return append(append(s.insightRoutes(), s.reportRoutes(run)...), []access.Route{
+	return slices.Concat(s.insightRoutes(), s.reportRoutes(run), s.cacheRoutes(), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
@@ -67,7 +68,7 @@ func (s *Service) Routes() []access.Route {
 				"limit": "How many lines to answer: 100 if absent, 1000 at most.",
 			},
 		},
-	}...)
+	})
 }
 
 // CancelRequest says why a run is canceled.

@@ -75,6 +75,9 @@ func (g *Graph) job(org string, node, attempt int, above upstream) (supervisor.J
 		})
 	}
 	g.addReports(&job, node)
+	if err == nil {
+		job.Caches, err = g.caches(node, facts)
+	}
 	job.Env = g.environment(node, attempt, above, func(text string) string { return expand(text, &err) })
 	if err == nil {
 		job.Fetches, err = g.fetches(node, above)

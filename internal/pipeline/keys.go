@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -27,6 +29,15 @@ import (
 //	cases     acme#cases#<repository>#<pipeline file>#  count#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#
 //	sample    acme#sample#<repository>#      <end of the run>#<run>#
+
+//
+// Caches are a repository's, and outlive runs. A key may be longer than that of a row,
+// so it is hashed, as its scope is:
+//
+//	cache     acme#cache#<repository>#  entry#<hash of the scope>#<name>#<version>#<hash of the key>#
+//	packs     acme#cache#<repository>#  packs#<as above>#     the digests of its objects
+//	public    acme#cache#<repository>#  public#<name>#
+//	care      acme#cache#<repository>#  care#                 due when the entries want a look
 
 func runPartition(org platform.Org, run RunID) platform.Partition {
 	return org.Partition("run", string(run))
@@ -105,12 +116,40 @@ func dueKey(run RunID, at time.Time) platform.IndexKey {
 	return duePartition(int(h.Sum32()%dueShards)).Index(string(platform.Stamp(at)), string(run))
 }
 
+// Artifacts whose files are there stand in GSI1, by digest, and are due when their time
+// is over; what then belongs to no artifact has a row until it is deleted:
+//
+//	dead      acme#artifact-care#  dead#<kind>#<sha256>
+//	care      acme#artifact-care#  care#                 due when there may be something to delete
+
+func listOfArtifacts(org platform.Org) platform.Partition { return org.Partition("artifacts") }
+
+func artifactCare(org platform.Org) platform.Partition { return org.Partition("artifact-care") }
+
+func deadRow(org platform.Org, kind, sha256 string) platform.RowKey {
+	return artifactCare(org).Row("dead", kind, sha256)
+}
+
+func cachePartition(org platform.Org, repository string) platform.Partition {
+	return org.Partition("cache", repository)
+}
+
+func cacheRow(kind string, org platform.Org, repository string, c Cache) platform.RowKey {
+	return cachePartition(org, repository).Row(kind, shortHash(c.Scope), c.Name, c.Version, shortHash(c.Key))
+}
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Blobs of a run.
 //
 //	graph     acme/graph/<digest>
 //	log       acme/logs/<run>/<key>/<attempt>/…   (internal/logs)
 //	object    acme/objects/<kind>/<sha256>
 //	timings   acme/timings/<repository>/<pipeline file>
+//	cache     acme/caches/<repository>/<sha256>
 
 func graphBlob(org platform.Org, digest string) platform.BlobKey {
 	return org.Blob("graph", digest)
@@ -118,6 +157,10 @@ func graphBlob(org platform.Org, digest string) platform.BlobKey {
 
 func objectBlob(org platform.Org, kind, sha256 string) platform.BlobKey {
 	return org.Blob("objects", kind, sha256)
+}
+
+func cacheBlob(org platform.Org, repository, sha256 string) platform.BlobKey {
+	return org.Blob("caches", repository, sha256)
 }
 
 // attemptID names an attempt everywhere outside the table: its execution, its

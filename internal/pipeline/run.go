@@ -87,6 +87,7 @@ type Artifact struct {
 	Files        int       `json:"files,omitempty"`
 	Bytes        int64     `json:"bytes,omitempty"`
 	Created      time.Time `json:"created_at"`
+	Expires      time.Time `json:"expires_at,omitzero"` // of files; a value stays with its run
 }
 
 // item is the row of a new run.
@@ -207,17 +208,21 @@ func mapOf(texts map[string]string) platform.Map {
 }
 
 func (a Artifact) item() platform.Item {
-	return platform.Item{
+	item := platform.Item{
 		"name": platform.Text(a.Name), "stage": platform.Text(a.Stage), "key": platform.Text(a.Key),
 		"value": platform.Text(a.Value), "sha256": platform.Text(a.SHA256), "manifest": platform.Int(a.ManifestSize),
 		"files": platform.Int(a.Files), "bytes": platform.Int(a.Bytes), "created": platform.Stamp(a.Created),
 	}
+	if !a.Expires.IsZero() {
+		item["until"] = platform.Stamp(a.Expires)
+	}
+	return item
 }
 
 func artifactOf(item platform.Item) Artifact {
 	return Artifact{
 		Name: item.Text("name"), Stage: item.Text("stage"), Key: StageKey(item.Text("key")),
 		Value: item.Text("value"), SHA256: item.Text("sha256"), ManifestSize: item.Int("manifest"),
-		Files: int(item.Int("files")), Bytes: item.Int("bytes"), Created: item.Time("created"),
+		Files: int(item.Int("files")), Bytes: item.Int("bytes"), Created: item.Time("created"), Expires: item.Time("until"),
 	}
 }

@@ -32,6 +32,9 @@ func (h *Runner) Routes() []access.Route {
 		call(supervisor.PathGrants, "Signed requests for objects that the job declares", access.Runner()),
 		call(supervisor.PathLog, "Parts of the attempt's log", access.Runner()),
 		call(supervisor.PathBeat, "A sign of life; the answer brings orders", access.RunnerRenews()),
+		call(supervisor.PathCacheFind, "Which entry of a cache to restore", access.Runner()),
+		call(supervisor.PathCacheSave, "A new entry of a cache, of objects that are stored", access.Runner()),
+		call(supervisor.PathCacheFault, "An object of a cache came damaged", access.Runner()),
 		call(supervisor.PathFinish, "The attempt's result", access.Runner()),
 	}
 }
@@ -91,6 +94,12 @@ func (a *Attempt) Grants(ctx context.Context, requests []supervisor.GrantRequest
 	return grants, nil
 }
 
+// isPiece tells whether an object is one of those that another one lists, which is
+// stored after them: it makes them last.
+func isPiece(o supervisor.Object) bool {
+	return o.Kind == "blob" || o.Kind == "cache" && o.Name != supervisor.CacheIndex
+}
+
 func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (supervisor.Grant, error) {
 	write := request.Method == http.MethodPut
 	if !write && request.Method != http.MethodGet {
@@ -99,6 +108,11 @@ func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (s
 	key, err := a.place(ctx, request.Object, write)
 	if err != nil {
 		return supervisor.Grant{}, err
+	}
+	if write {
+		if err := a.s.spare(ctx, a.r.org, request.Object); err != nil {
+			return supervisor.Grant{}, err
+		}
 	}
 	_, err = a.s.home.Blobs.Stat(ctx, key)
 	switch {
@@ -112,6 +126,7 @@ func (a *Attempt) grant(ctx context.Context, request supervisor.GrantRequest) (s
 	wanted := platform.Grant{Key: key, Method: request.Method, Expire: grantLife}
 	if write { // what is read is as it is; what is written is bound to its bytes
 		wanted.Size, wanted.SHA256 = request.Object.Size, request.Object.SHA256
+		wanted.Relaxed = isPiece(request.Object)
 	}
 	signed, err := a.s.home.Blobs.Presign(ctx, wanted)
 	if err != nil {

@@ -38,7 +38,10 @@ type Grant struct {
 	Method string // GET or PUT; a PUT creates and never replaces
 	Size   int64  // PUT: the exact number of bytes
 	SHA256 string // PUT: hex of the bytes' SHA-256; other bytes never become an object
-	Expire time.Duration
+	// Relaxed, of a PUT: the object is made durable by the next write that is not (see
+	// the function Relaxed). For one among many that an object which follows will name.
+	Relaxed bool
+	Expire  time.Duration
 }
 
 // maxGrant is how long a grant lives at most.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ func (a *attempt) finish(ctx, calls context.Context, end error) error {
 		} else if err != nil {
 			a.notice("artifact-not-made", "The artifact %s was not made: %v.", use.Name, err)
 		}
+	}
+	if end == nil {
+		a.saveCaches(ctx)
 	}
 	return end
 }
@@ -95,13 +99,19 @@ func (a *attempt) makeArtifact(ctx context.Context, use ArtifactUse) error {
 
 // makeReference makes an artifact that is a text.
 func (a *attempt) makeReference(use ArtifactUse) error {
-	value := strings.TrimSpace(os.Expand(use.Value, func(name string) string { return a.env.vars[name] }))
+	var empty []string // variables
+	value := strings.TrimSpace(os.Expand(use.Value, func(name string) string {
+		if a.env.vars[name] == "" {
+			empty = append(empty, "$"+name)
+		}
+		return a.env.vars[name]
+	}))
 	switch {
 	case value == "" && use.Optional:
 		a.notice("artifact-none", "The optional artifact %s has an empty value.", use.Name)
 		return nil
 	case value == "":
-		return failed(ReasonArtifactEmpty, "The artifact %s has an empty value: %q gives nothing after the commands.", use.Name, use.Value)
+		return failed(ReasonArtifactEmpty, "The artifact %s has an empty value: %q gives nothing after the commands, in which %s was not set.", use.Name, use.Value, cmp.Or(strings.Join(empty, ", "), "nothing"))
 	case len(value) > maxValue:
 		return failed(ReasonArtifactInvalid, "The artifact %s has a value of %d bytes; %d are allowed.", use.Name, len(value), maxValue)
 	case a.masks.In(value):

@@ -27,8 +27,12 @@ type Control interface {
 	Lacks(ctx context.Context, objects []Object) ([]Object, error)
 	// Upload stores an object; the digest is checked at the other end.
 	Upload(ctx context.Context, object Object, body io.ReadSeeker) error
+	// Wants says which objects are about to be downloaded, so that the platform can be
+	// asked for many of them at once. It may do nothing.
+	Wants(ctx context.Context, objects []Object) error
 	// Download reads an object.
 	Download(ctx context.Context, object Object) (io.ReadCloser, error)
+	CacheStore
 	// Finish reports the result; it returns when the platform has it for good.
 	Finish(ctx context.Context, result Result) error
 }
@@ -78,6 +82,7 @@ type Job struct {
 	Secrets   []SecretUse   `json:"secrets,omitempty"`
 	Fetches   []Fetch       `json:"fetches,omitempty"`
 	Artifacts []ArtifactUse `json:"artifacts,omitempty"`
+	Caches    []CacheUse    `json:"caches,omitempty"`
 	Outputs   []string      `json:"outputs,omitempty"`
 	Reports   []ReportUse   `json:"reports,omitempty"`
 	Split     *SplitUse     `json:"split,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 )
@@ -108,9 +109,17 @@ func (a *attempt) unpackManifest(ctx context.Context, root *os.Root, manifest *M
 			files[f.SHA256] = append(files[f.SHA256], f)
 		}
 	}
-	err := eachAtOnce(ctx, manifest.Blobs(), func(ctx context.Context, blob Object) error {
-		return a.fetchBlob(ctx, root, blob, files[blob.SHA256])
-	})
+	var err error
+	for batch := range slices.Chunk(manifest.Blobs(), MaxGrants) {
+		if err = a.control.Wants(ctx, batch); err == nil {
+			err = eachAtOnce(ctx, batch, func(ctx context.Context, blob Object) error {
+				return a.fetchBlob(ctx, root, blob, files[blob.SHA256])
+			})
+		}
+		if err != nil {
+			break
+		}
+	}
 	for _, f := range manifest.Files {
 		if err == nil && f.Link != "" {
 			err = replaceWith(root, f.Path, func() error { return root.Symlink(f.Link, f.Path) })

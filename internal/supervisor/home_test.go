@@ -41,6 +41,8 @@ type home struct {
 	refuse  func(call string) error // before anything else, if set
 	sent    []Object                // uploads
 	missing bool                    // the store knows that objects are not there
+	saved   []CacheSave
+	faults  []CacheFault
 }
 
 func (h *home) check(ctx context.Context, call string) error {
@@ -137,6 +139,8 @@ func (h *home) put(text []byte) Object {
 	h.objects[object.SHA256] = text
 	return object
 }
+
+func (h *home) Wants(context.Context, []Object) error { return nil }
 
 func (h *home) Download(ctx context.Context, object Object) (io.ReadCloser, error) {
 	h.mu.Lock()

@@ -103,6 +103,7 @@ type attempt struct {
 	env     environment
 	live    vitals // what beats tell
 	noShare bool   // of the files of `parallel` none is this cell's
+	caches  []*cacheWork
 
 	result Result
 }
@@ -176,6 +177,7 @@ func (a *attempt) prepare(ctx, calls context.Context) error {
 	if err := a.prepareSource(ctx); err != nil {
 		return err
 	}
+	a.restoreCaches(ctx)
 	if err := a.fetchArtifacts(ctx); err != nil {
 		return err
 	}

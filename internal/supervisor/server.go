@@ -72,6 +72,12 @@ func serve(r *http.Request, side Side) (any, error) {
 		return answerTo(r, side.log)
 	case PathBeat:
 		return answerTo(r, side.beat)
+	case PathCacheFind:
+		return answerTo(r, side.FindCache)
+	case PathCacheSave:
+		return answerTo(r, side.SaveCache)
+	case PathCacheFault:
+		return answerTo(r, side.cacheFault)
 	case PathFinish:
 		return answerTo(r, side.finish)
 	}

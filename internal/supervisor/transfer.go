@@ -58,7 +58,28 @@ func (c *Client) keep(object Object, grant Grant) {
 	c.grants[object.SHA256] = grant
 }
 
-// kept is a grant from Lacks that still has time.
+// Wants asks for grants to read the objects, which are kept for Download: a store of
+// many small files is read at the pace of its requests, and a grant for each of them
+// would be a second one. What is refused or missing Download asks again.
+func (c *Client) Wants(ctx context.Context, objects []Object) error {
+	for batch := range slices.Chunk(objects, MaxGrants) {
+		grants, err := c.ask(ctx, http.MethodGet, batch...)
+		if err != nil {
+			return err
+		}
+		for i, grant := range grants {
+			if grant.Request != nil {
+				c.keep(readOf(batch[i]), grant)
+			}
+		}
+	}
+	return nil
+}
+
+// readOf is an object as the key of a kept grant to read it.
+func readOf(object Object) Object { return Object{SHA256: "GET " + object.Kind + " " + object.SHA256} }
+
+// kept is a grant from Lacks or Wants that still has time.
 func (c *Client) kept(object Object) (Grant, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,11 +172,15 @@ type download struct {
 // open asks for a grant and begins to read at the offset, until that works.
 func (d *download) open() error {
 	for {
-		grants, err := d.c.ask(d.ctx, http.MethodGet, d.object)
-		if err != nil {
-			return err
+		grant, kept := d.c.kept(readOf(d.object))
+		if !kept {
+			grants, err := d.c.ask(d.ctx, http.MethodGet, d.object)
+			if err != nil {
+				return err
+			}
+			grant = grants[0]
 		}
-		switch grant := grants[0]; {
+		switch {
 		case grant.Missing:
 			return fmt.Errorf("%s %s: %w", d.object.Kind, d.object.Name, platform.ErrNotFound)
 		case grant.Refused != "" || grant.Request == nil:

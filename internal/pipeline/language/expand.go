@@ -70,6 +70,34 @@ func Expand(text string, facts Facts) (string, error) {
 	return out.String(), nil
 }
 
+// KeyPart is a piece of a cache's key: text, or the patterns of the files whose
+// hash stands there.
+type KeyPart struct {
+	Text string
+	Hash []string
+}
+
+// ExpandKey is Expand for the key of a cache. Where ${hash:…} stands it has a part
+// of its own: only who has the files can put the value there.
+func ExpandKey(text string, facts Facts) ([]KeyPart, error) {
+	var parts []KeyPart
+	last := 0
+	for _, ref := range references(text) {
+		globs, ok := strings.CutPrefix(ref.name, "hash:")
+		if !ok {
+			continue
+		}
+		before, err := Expand(text[last:ref.offset], facts)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, KeyPart{Text: before}, KeyPart{Hash: strings.Split(globs, ",")})
+		last = ref.end
+	}
+	rest, err := Expand(text[last:], facts)
+	return append(parts, KeyPart{Text: rest}), err
+}
+
 // unescape turns $${ into ${.
 func unescape(text string) string { return strings.ReplaceAll(text, "$${", "${") }
 

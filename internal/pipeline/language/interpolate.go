@@ -18,7 +18,7 @@ var (
 	folder       = &form{needs: "a path", kinds: onlyString, example: `"server"`, check: checkFolder, text: &interpolated{deed: "choose a folder"}}
 	environment  = &form{needs: "a name", kinds: onlyString, example: `"production"`, check: checkEnvironment, text: &interpolated{deed: "name an environment", noOutputs: true}}
 	cacheKey     = &form{needs: "a key", kinds: onlyString, example: `"npm-${hash:package-lock.json}"`, check: checkCacheKey, text: &interpolated{hash: true}}
-	cacheRestore = &form{needs: "a prefix of keys", kinds: onlyString, example: `"npm-"`, check: checkFilled, text: &interpolated{hash: true}}
+	cacheRestore = &form{needs: "a prefix of keys", kinds: onlyString, example: `"npm-"`, check: checkCacheRestore, text: &interpolated{hash: true}}
 	cachePath    = &form{needs: "a path", kinds: onlyString, example: `"~/.npm"`, check: checkCachePath, text: &interpolated{deed: "choose a path"}}
 	envValue     = &form{needs: "a string, a whole number, true or false", kinds: anyScalar, example: `"1"`, check: checkEnvValue, text: &interpolated{}}
 	envArgument  = &form{needs: "a name and a value", kinds: anyScalar, example: `"1"`, check: checkEnvArgument, text: &interpolated{}}
@@ -276,8 +276,23 @@ func checkEnvironment(c *checker, v *value, at place) {
 // circleChecksum is how CircleCI and GitHub write the hash of a file.
 var circleChecksum = newLateRegexp(`\{\{ *checksum "([^"]*)" *\}\}|hashFiles\('([^']*)'\)`)
 
-func checkCacheKey(c *checker, v *value, at place) {
+// MaxCacheKey is the longest key of a cache, in bytes, after ${…} is replaced.
+const MaxCacheKey = 512
+
+// checkCacheRestore holds a prefix of keys to the length of a key.
+func checkCacheRestore(c *checker, v *value, at place) {
 	checkFilled(c, v, at)
+	fixed := len(v.text)
+	for _, ref := range references(v.text) {
+		fixed -= ref.end - ref.offset
+	}
+	if fixed > MaxCacheKey {
+		c.errorAt(v, "limit", fmt.Sprintf("the key of a cache has at most %d bytes; this one has %d", MaxCacheKey, fixed), "put what is long into a file, and ${hash:FILE} into the key")
+	}
+}
+
+func checkCacheKey(c *checker, v *value, at place) {
+	checkCacheRestore(c, v, at)
 	if found := circleChecksum.FindStringSubmatchIndex(v.text); found != nil {
 		groups := circleChecksum.FindStringSubmatch(v.text)
 		c.errorIn(v, found[0], found[1], "unknown-interpolation", "this is not replaced here", "write ${hash:"+groups[1]+groups[2]+"}")

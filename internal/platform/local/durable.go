@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // durable makes files and names last. A name lasts when its folder has been
@@ -66,6 +68,15 @@ func (d *durable) later(paths ...string) error {
 func (d *durable) settle() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.relaxed) >= syncAll {
+		err := syncDisk(d.relaxed[0])
+		if err == nil {
+			d.relaxed = d.relaxed[:0]
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	done := map[string]bool{}
 	for _, path := range d.relaxed {
 		if done[path] {
@@ -78,6 +89,19 @@ func (d *durable) settle() error {
 	}
 	d.relaxed = d.relaxed[:0]
 	return nil
+}
+
+// syncAll is from how many names on the whole disk is synced: one commit of it takes
+// them all, where each of them would wait for one of its own.
+const syncAll = 64
+
+// syncDisk syncs the file system that path is on.
+func syncDisk(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 // writeFile puts a small file in place, whole or not at all, for its owner's eyes

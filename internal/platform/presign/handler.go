@@ -52,7 +52,11 @@ func put(w http.ResponseWriter, r *http.Request, store Store, grant platform.Gra
 	if _, err := store.Stat(r.Context(), grant.Key); err == nil {
 		return exists(grant.Key)
 	}
-	etag, err := store.Create(r.Context(), grant.Key, &checked{body: r.Body, grant: grant, hash: sha256.New()})
+	ctx := r.Context()
+	if grant.Relaxed {
+		ctx = platform.Relaxed(ctx)
+	}
+	etag, err := store.Create(ctx, grant.Key, &checked{body: r.Body, grant: grant, hash: sha256.New()})
 	if errors.Is(err, platform.ErrExists) {
 		return exists(grant.Key)
 	}

@@ -28,7 +28,7 @@ import (
 const Path = "/blobs/"
 
 // purpose keeps these MACs apart from every other use of the secret.
-const purpose = "buildit blob grant 1"
+const purpose = "buildit blob grant 2"
 
 // Signer makes and checks URLs.
 type Signer struct {
@@ -54,6 +54,9 @@ func (s *Signer) Sign(grant platform.Grant) (platform.SignedRequest, error) {
 	if grant.Method == http.MethodPut {
 		query.Set("size", strconv.FormatInt(grant.Size, 10))
 		query.Set("sha256", grant.SHA256)
+		if grant.Relaxed {
+			query.Set("relaxed", "1")
+		}
 		header.Set("Content-Length", strconv.FormatInt(grant.Size, 10))
 	}
 	query.Set("signature", hex.EncodeToString(s.mac(grant, expires.Unix())))
@@ -73,6 +76,8 @@ func (s *Signer) verify(r *http.Request) (platform.Grant, error) {
 		Key:    platform.StoredBlobKey(strings.TrimPrefix(r.URL.Path, Path)),
 		Method: r.Method,
 		SHA256: query.Get("sha256"),
+
+		Relaxed: query.Get("relaxed") == "1",
 	}
 	if r.Method == http.MethodHead {
 		grant.Method = http.MethodGet
@@ -118,6 +123,7 @@ func macInput(grant platform.Grant, expires int64) []byte {
 		grant.Key.String(),
 		strconv.FormatInt(grant.Size, 10),
 		grant.SHA256,
+		strconv.FormatBool(grant.Relaxed),
 		strconv.FormatInt(expires, 10),
 	} {
 		input = binary.BigEndian.AppendUint32(input, uint32(len(field)))

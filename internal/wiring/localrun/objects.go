@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 )
 
@@ -20,7 +21,11 @@ func (c *control) path(object supervisor.Object) (string, error) {
 	if _, err := hex.DecodeString(object.SHA256); err != nil || len(object.SHA256) != 2*sha256.Size {
 		return "", fmt.Errorf("%s %q has no digest", object.Kind, object.Name)
 	}
-	return filepath.Join(c.all.data.dir, "objects", object.SHA256), nil
+	folder := "objects"
+	if object.Kind == "cache" {
+		folder = cachePacks
+	}
+	return filepath.Join(c.all.data.dir, folder, object.SHA256), nil
 }
 
 // Lacks answers which objects are not there.
@@ -72,5 +77,9 @@ func (c *control) Download(_ context.Context, object supervisor.Object) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	return os.Open(path)
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s %q: %w", object.Kind, object.Name, platform.ErrNotFound)
+	}
+	return file, err
 }

@@ -93,7 +93,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 	result, err = follow(ctx, live, c, service, w)
 	err = errors.Join(err, tasks.close())
 	stop()
-	return result, errors.Join(err, <-flowEnd, logs.write(data.dir))
+	return result, errors.Join(err, <-flowEnd, logs.write(data.dir), tasks.caches.keep(clock.Now()))
 }
 
 // secretsOf finds secrets among those that were given.

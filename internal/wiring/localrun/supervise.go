@@ -20,6 +20,7 @@ type supervisors struct {
 	config  Config
 	data    *folder
 	scratch *supervisor.Scratch
+	caches  *caches
 	slots   chan struct{}
 	opened  chan struct{} // closed when pool and poolErr are there
 
@@ -37,6 +38,7 @@ func newSupervisors(c Config, data *folder) *supervisors {
 	return &supervisors{
 		config: c, data: data,
 		scratch: supervisor.NewScratch(filepath.Join(data.work, "scratch")),
+		caches:  &caches{dir: data.dir},
 		slots:   make(chan struct{}, atOnce()),
 		opened:  make(chan struct{}),
 	}

@@ -101,6 +101,8 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 		every(home.Clock, o.Log, "sweep", runs.Sweep),
 		every(home.Clock, o.Log, "logs", runs.KeepLogs),
 		every(home.Clock, o.Log, "tests", runs.KeepCases),
+		every(home.Clock, o.Log, "caches", runs.KeepCaches),
+		every(home.Clock, o.Log, "artifacts", runs.KeepArtifacts),
 	)
 	runner := &pipeline.Runner{Service: runs, Credentials: credentials}
 	streams := &access.Streams{
