@@ -19,10 +19,10 @@ var rooms = []string{
 	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench", "internal/e2e",
 	"internal/wiring",
 	"internal/pipeline/convert", "internal/pipeline/draft",
-	"internal/repository", "internal/pipeline", "internal/access",
+	"internal/repository", "internal/pipeline", "internal/secret", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs",
+	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost",
 	"internal/platform", "statemachines", "internal/problem", "internal/golden",
 }
 
@@ -32,8 +32,8 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 // domains never import a driver.
 var domains = []string{
 	"internal/pipeline/convert", "internal/pipeline/draft",
-	"internal/repository", "internal/pipeline", "internal/access", "internal/forge", "internal/outbound",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/problem",
+	"internal/repository", "internal/pipeline", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
+	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
 
 // only are modules that one room may import, and what no binary may link.

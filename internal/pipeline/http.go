@@ -12,7 +12,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return []access.Route{
+	return append(s.insightRoutes(), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
@@ -28,6 +28,11 @@ func (s *Service) Routes() []access.Route {
 		{
 			Pattern: "POST " + runs + "/{run}/cancel", Action: access.RunCancel, Resource: run,
 			Summary: "Stop a run and all that it has started", In: CancelRequest{}, Out: Run{}, Handle: s.postCancel,
+		},
+		{
+			Pattern: "POST " + runs + "/{run}/rerun", Action: access.RunRerun, Resource: run,
+			Summary: "Run a run again that has ended: all of it, what failed, or one stage", In: RerunRequest{}, Out: Run{},
+			Status: http.StatusCreated, Handle: s.postRerun,
 		},
 		{
 			Pattern: "GET " + runs + "/{run}/events", Action: access.RunRead, Resource: run,
@@ -62,7 +67,7 @@ func (s *Service) Routes() []access.Route {
 				"limit": "How many lines to answer: 100 if absent, 1000 at most.",
 			},
 		},
-	}
+	}...)
 }
 
 // CancelRequest says why a run is canceled.
