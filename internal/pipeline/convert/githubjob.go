@@ -218,9 +218,7 @@ func (j *job) condition(cond *item) (on, when string, err error) {
 	return on, when, err
 }
 
-var (
-	isBranch = regexp.MustCompile(`^(branch|tag|event|base) == '([^'*?\[\]{}!]+)'$`)
-)
+var isBranch = regexp.MustCompile(`^(branch|tag|event|base) == '([^'*?\[\]{}!]+)'$`)
 
 // whenNode writes a condition as a property where that says the same.
 func whenNode(when string, origin int) *kdl.Node {
