@@ -70,6 +70,9 @@ type Node struct {
 	// Decide says that the condition speaks of what the needs leave behind, and is
 	// evaluated when they are final.
 	Decide bool `json:"decide,omitempty"`
+	// Elsewhere says that the node does not run here: what it leaves behind is that of
+	// an earlier run, if there is one.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // Edge is one need: the node that stands for the needed stage, how it must end,

@@ -16,6 +16,8 @@ type Pool struct {
 	snapshot *folder
 	names    []string // what a folder holds
 
+	summing sync.Mutex // guards what is seen of the snapshot's files
+
 	mu   sync.Mutex
 	made int
 	free []*folder

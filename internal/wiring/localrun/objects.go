@@ -63,10 +63,14 @@ func (c *control) Upload(_ context.Context, object supervisor.Object, body io.Re
 }
 
 // Download opens an object.
-func (c *control) Download(_ context.Context, object supervisor.Object) (io.ReadCloser, error) {
+func (c *control) Download(ctx context.Context, object supervisor.Object) (io.ReadCloser, error) {
 	path, err := c.path(object)
 	if err != nil {
 		return nil, err
 	}
-	return os.Open(path)
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) && c.all.config.Fetch != nil {
+		return c.all.config.Fetch(ctx, object)
+	}
+	return file, err
 }
