@@ -34,6 +34,8 @@ type record struct {
 type past struct {
 	tree func() (workspace.Sum, error) // the content of the tree, once the snapshot is there
 
+	repair sync.Once
+
 	mu   sync.Mutex
 	made []success
 }
@@ -82,6 +84,7 @@ func (s *supervisors) earlier(ctx context.Context, job supervisor.Job, given boo
 		if !errors.Is(err, os.ErrNotExist) {
 			s.config.Log.WarnContext(ctx, "an earlier result is damaged; the stage runs", "stage", job.Stage, "err", err)
 			s.discard(path)
+			s.past.repair.Do(func() { s.repairObjects(ctx) })
 		}
 		return pipeline.Made{}, false
 	}
@@ -143,7 +146,6 @@ func (s *supervisors) objectsAreThere(r record) error {
 			return err
 		}
 		if sum := sha256.Sum256(form); hex.EncodeToString(sum[:]) != a.Manifest.SHA256 {
-			s.discard(s.objectPath(a.Manifest.SHA256))
 			return fmt.Errorf("artifact %s: %w", a.Name, errDamaged)
 		}
 		manifest, err := supervisor.ParseManifest(form)
@@ -174,10 +176,24 @@ func (s *supervisors) blobIsThere(blob supervisor.Object, since time.Time) error
 	}
 	digest, err := fileDigest(path)
 	if err == nil && digest != blob.SHA256 {
-		s.discard(path)
 		err = errDamaged
 	}
 	return err
+}
+
+// repairObjects removes artifacts whose bytes are not those of their name: where one
+// is damaged others may be, and a stage that makes them again would find them there.
+func (s *supervisors) repairObjects(ctx context.Context) {
+	entries, err := os.ReadDir(filepath.Join(s.data.dir, "objects"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.config.Log.WarnContext(ctx, "artifacts cannot be checked", "err", err)
+	}
+	for _, e := range entries {
+		path := s.objectPath(e.Name())
+		if digest, err := fileDigest(path); err != nil || digest != e.Name() {
+			s.discard(path)
+		}
+	}
 }
 
 // keep writes the successes of this run for the runs to come. What goes wrong here
