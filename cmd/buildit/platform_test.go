@@ -160,6 +160,18 @@ func (s *script) routes() []access.Route {
 		route("POST /runs/{run}/cancel", access.RunCancel, s.cancelRun),
 		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
 		route("GET /runs/{run}/stages/{stage}/log/search", access.LogRead, s.searchLog),
+		route("GET /runs/{run}/timing", access.RunRead, func(*http.Request) (any, error) {
+			return json.RawMessage(`{"queue_seconds":0.5,"seconds":75,"compute_seconds":90,"cost":{"usd":0,"fargate_usd_modelled":0.0033},
+				"critical_path":[{"stage":"test","wait_seconds":0.1,"seconds":70}]}`), nil
+		}),
+		route("GET /repositories/{repository}/insight", access.RunRead, func(r *http.Request) (any, error) {
+			if r.URL.Query().Get("branch") == "none" {
+				return json.RawMessage(`{"pipelines":[]}`), nil
+			}
+			return json.RawMessage(`{"pipelines":[{"file":".buildit.kdl","pipeline":"shop","runs":3,"success_rate":0.667,"seconds_p50":61,"seconds_p95":80,
+				"compute_seconds":240,"cost":{"fargate_usd_modelled":0.01},"stages":[{"stage":"test","runs":3,"success_rate":null,"seconds_p50":60,
+				"seconds_p95":70,"flaky":2,"critical_share":1}]}]}`), nil
+		}),
 		route("GET /runs/{run}/artifacts", access.ArtifactRead, func(*http.Request) (any, error) {
 			return access.NewPage([]any{s.artifact().Artifact}, ""), nil
 		}),

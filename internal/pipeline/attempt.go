@@ -397,7 +397,7 @@ func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (reco
 
 // makeFinal writes the end of a stage with what it leaves behind, and tells its dependents.
 func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end outcome, result supervisor.Result) error {
-	c := s.remains(r, node, merged(st.Notices, result.Notices), result)
+	c := s.remains(r, node, merged(st.Notices, append(result.Notices, s.floodNotice(result)...)), result)
 	c.reason, c.why = end.reason, end.why
 	err := s.step(ctx, r, st, end.status, c)
 	if lost(err) {

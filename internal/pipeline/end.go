@@ -130,11 +130,8 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 		return err
 	}
 	var statuses []StageStatus
-	for _, row := range rows {
-		st := stageOf(row.Item)
-		if st.kind != Cell {
-			continue
-		}
+	stages := r.graph.cellsOf(rows)
+	for node, st := range stages {
 		if !st.Status.Final() {
 			if !force {
 				return fmt.Errorf("run %s cannot end: stage %s is %s", r.run, st.Name, st.Status)
@@ -143,6 +140,7 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 				return err
 			}
 			st.Status = StageErrored
+			stages[node] = st
 		}
 		statuses = append(statuses, st.Status)
 	}
@@ -150,6 +148,13 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 	if run.Status == Canceling {
 		status, c = endOfCancel(run.Reason), change{reason: run.Reason}
 	}
+	ended := run
+	ended.Status, ended.Ended = status, s.home.Clock.Now()
+	kept, err := r.sampled(ended, stages)
+	if err != nil {
+		return err
+	}
+	c.with = []platform.Action{kept}
 	_, _, err = s.moveRun(ctx, r, run, status, c)
 	if lost(err) {
 		return s.closeRun(ctx, r, force) // it was canceled in this moment: decide anew

@@ -12,7 +12,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return []access.Route{
+	return append(s.insightRoutes(), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
@@ -62,7 +62,7 @@ func (s *Service) Routes() []access.Route {
 				"limit": "How many lines to answer: 100 if absent, 1000 at most.",
 			},
 		},
-	}
+	}...)
 }
 
 // CancelRequest says why a run is canceled.
