@@ -31,9 +31,9 @@ type Sum struct {
 // data.
 const maxWords = 1 << 20
 
-// Sum digests the snapshot. What it finds of a file is kept with the snapshot, so
+// Sum digests the files of the snapshot that count, nil for all. What it finds of a file is kept with the snapshot, so
 // that the next run reads again only what has changed.
-func (p *Pool) Sum(ctx context.Context, words []string) (Sum, error) {
+func (p *Pool) Sum(ctx context.Context, words []string, counts func(name string) bool) (Sum, error) {
 	p.summing.Lock()
 	defer p.summing.Unlock()
 	sum := Sum{Words: make(map[string]bool)}
@@ -47,8 +47,11 @@ func (p *Pool) Sum(ctx context.Context, words []string) (Sum, error) {
 		e := p.snapshot.state.Files[name]
 		digest, found, _ := strings.Cut(seen[i], "\n")
 		into := files
-		if isPipeline(name) {
+		switch {
+		case isPipeline(name):
 			into, found = pipelines, ""
+		case counts != nil && !counts(name):
+			continue
 		}
 		fmt.Fprintf(into, "%d:%s %o %s\n", len(name), name, e.Own.Mode&(fs.ModeType|0o100), digest)
 		for word := range strings.SplitSeq(found, "\n") {

@@ -1,6 +1,7 @@
 package localrun
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/buildit-dev/buildit/internal/pipeline/language"
+	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 )
 
@@ -39,7 +42,7 @@ type inputs struct {
 	Timeout   time.Duration
 	Idle      time.Duration
 
-	Files     string // digest of the tree, "" for a stage without a checkout
+	Files     string // digest of the tree, or of its component's part of it; "" for a stage without a checkout
 	Pipelines string // of the pipeline files, where the stage or a file speaks of them
 	Git       string // of HEAD, refs and index, where the stage or a file asks git for them
 }
@@ -94,7 +97,7 @@ func (s *supervisors) inputsOf(job supervisor.Job) (inputs, error) {
 		Env: maps.Clone(job.Env), Secrets: job.Secrets, Fetches: job.Fetches,
 		Artifacts: job.Artifacts, Outputs: job.Outputs, Timeout: job.Timeout, Idle: job.Idle,
 	}
-	seen, err := s.past.tree()
+	seen, err := s.past.tree(s.componentOf(job))
 	if err != nil {
 		return in, err
 	}
@@ -134,6 +137,41 @@ func (s *supervisors) inputsOf(job supervisor.Job) (inputs, error) {
 	in.Inherited = inherited(s.config.Env)
 	in.Values, err = s.secretHashes(job.Secrets)
 	return in, err
+}
+
+// componentOf is the component of the job's stage, "" for none. The file says that
+// what lies outside it, and outside what it uses, is nothing to the stage.
+func (s *supervisors) componentOf(job supervisor.Job) string {
+	for _, stage := range s.config.File.Stages {
+		for _, cell := range stage.Cells() {
+			if cell.Key == job.StageKey {
+				return stage.Component
+			}
+		}
+	}
+	return ""
+}
+
+// look digests the tree, or the files that a component is woken by, once.
+func (s *supervisors) look(ctx context.Context, component string) (workspace.Sum, error) {
+	<-s.opened
+	if s.poolErr != nil {
+		return workspace.Sum{}, s.poolErr
+	}
+	if seen, has := s.past.trees.Load(component); has {
+		return seen.(workspace.Sum), nil
+	}
+	var counts func(string) bool
+	if component != "" {
+		counts = func(name string) bool {
+			return s.config.File.ComponentChanged(component, language.Facts{Changed: []string{name}, FilesKnown: true})
+		}
+	}
+	sum, err := s.pool.Sum(ctx, words(), counts)
+	if err == nil {
+		s.past.trees.Store(component, sum)
+	}
+	return sum, err
 }
 
 // inherited is the terminal's environment without what names the terminal.

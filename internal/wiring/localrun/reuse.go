@@ -32,7 +32,8 @@ type record struct {
 
 // past is what a run knows of those before it, and notes for those after it.
 type past struct {
-	tree func() (workspace.Sum, error) // the content of the tree, once the snapshot is there
+	tree  func(component string) (workspace.Sum, error) // the content of the tree, once the snapshot is there
+	trees sync.Map                                      // by component: what tree has found
 
 	repair sync.Once
 

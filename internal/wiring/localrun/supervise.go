@@ -51,17 +51,11 @@ func (s *supervisors) copyTree(ctx, wanted context.Context) {
 		close(s.opened)
 		return
 	}
-	s.past.tree = sync.OnceValues(func() (workspace.Sum, error) {
-		<-s.opened
-		if s.poolErr != nil {
-			return workspace.Sum{}, s.poolErr
-		}
-		return s.pool.Sum(wanted, words())
-	})
+	s.past.tree = func(component string) (workspace.Sum, error) { return s.look(wanted, component) }
 	s.group.Go(func() {
 		s.pool, s.poolErr = workspace.Open(ctx, s.data.work, s.config.Root, s.config.Git)
 		close(s.opened)
-		if _, err := s.past.tree(); err != nil {
+		if _, err := s.past.tree(""); err != nil {
 			s.config.Log.InfoContext(ctx, "nothing of this run can be reused", "err", err)
 		}
 	})
