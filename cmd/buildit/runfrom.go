@@ -130,13 +130,16 @@ func (b *earlierRun) apply(t *pipeline.Trigger, opt *pipeline.Options, config *l
 	opt.Given, config.Given, config.Fetch = b.given()
 }
 
+// maxWhy is how much of a sentence of the server is shown, in characters.
+const maxWhy = 500
+
 // given is what passed: it stands, as do the stages whose condition did not hold.
 func (b *earlierRun) given() (map[pipeline.StageKey]pipeline.Given, map[pipeline.StageKey]pipeline.Made, func(context.Context, supervisor.Object) (io.ReadCloser, error)) {
 	ends, made := make(map[pipeline.StageKey]pipeline.Given), make(map[pipeline.StageKey]pipeline.Made)
 	for _, st := range b.view.Stages {
 		switch {
 		case st.Status == pipeline.StageSkipped && (st.Reason == "condition" || st.Reason == "component"):
-			ends[st.Key] = pipeline.Given{Status: st.Status, Reason: st.Reason, Why: st.Why}
+			ends[st.Key] = pipeline.Given{Status: st.Status, Reason: st.Reason, Why: clean(st.Why, maxWhy)}
 		case st.Status == pipeline.StageSucceeded || st.Status == pipeline.StageAllowed:
 			ends[st.Key] = pipeline.Given{Status: st.Status}
 			made[st.Key] = pipeline.Made{

@@ -75,12 +75,16 @@ func (g *Graph) leaveOut(opt Options) {
 	}
 }
 
-// freeOfNeeds lets a stage that was asked for run however a need ended that was not.
+// onFree is the `on` of a need that nobody asked for: the stage that was asked for
+// runs with or without a result of it, unless it was ruled out by one that ran.
+const onFree = "free"
+
+// freeOfNeeds frees the stages that were asked for of those that were not.
 func (g *Graph) freeOfNeeds() {
 	for i := range g.Nodes {
 		for j, e := range g.Nodes[i].Needs {
 			if g.elsewhere(g.spec(e.From).Name) {
-				g.Nodes[i].Needs[j].On = "finished"
+				g.Nodes[i].Needs[j].On = onFree
 			}
 		}
 	}

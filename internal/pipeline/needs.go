@@ -75,6 +75,8 @@ func rulesOut(on string, end ending) string {
 	switch {
 	case on == "finished", end.Status.passed():
 		return ""
+	case on == onFree && end.Status == StageSkipped && end.Reason != reasonNeedFailed && end.Reason != reasonNeedCanceled:
+		return ""
 	case end.Status == StageSkipped:
 		own := end.Reason == reasonCondition || end.Reason == reasonComponent
 		if on == "succeeded-or-skipped" && own {

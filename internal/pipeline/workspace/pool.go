@@ -100,6 +100,8 @@ const kept = 512 << 20
 // Close keeps what is known of the folders, and removes those that would take too
 // much room until the next run.
 func (p *Pool) Close() error {
+	p.summing.Lock()
+	defer p.summing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := int64(0)

@@ -62,10 +62,7 @@ func (w *Watch) Files() int { return len(w.known) }
 func (w *Watch) Next(ctx context.Context) ([]string, error) {
 	stop := context.AfterFunc(ctx, func() { w.file.SetReadDeadline(time.Now()) })
 	defer stop()
-	for {
-		if err := w.await(ctx); err != nil {
-			return nil, err
-		}
+	for { // it looks before it waits: what changed before a folder was watched tells of itself no more
 		now, err := w.look(ctx)
 		if err != nil {
 			return nil, err
@@ -77,6 +74,9 @@ func (w *Watch) Next(ctx context.Context) ([]string, error) {
 		}
 		if len(changed) > 0 {
 			return changed, nil
+		}
+		if err := w.await(ctx); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -243,11 +243,14 @@ func (s *supervisors) keepOne(run pipeline.Run, done success) error {
 	return writeWhole(path, 0o644, []byte(hex.EncodeToString(sum.Sum(nil))), []byte{'\n'}, head, []byte{'\n'}, log)
 }
 
+// partial ends the name of a file that is being written.
+const partial = ".partial"
+
 // writeWhole writes a file beside its name and renames it: whoever reads the name
 // finds all of it, or what was there before.
 func writeWhole(path string, mode os.FileMode, parts ...[]byte) error {
-	partial := path + ".partial"
-	file, err := os.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	beside := path + partial
+	file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
@@ -257,9 +260,9 @@ func writeWhole(path string, mode os.FileMode, parts ...[]byte) error {
 		}
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(partial))
+		return errors.Join(err, os.Remove(beside))
 	}
-	return os.Rename(partial, path)
+	return os.Rename(beside, path)
 }
 
 func isRecord(name string) bool {

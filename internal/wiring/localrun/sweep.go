@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/supervisor"
@@ -39,14 +40,17 @@ func (s *supervisors) sweep(dir string, now time.Time) error {
 		return err
 	}
 	var records []fs.FileInfo
+	var errs []error
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && isRecord(e.Name()) {
 			records = append(records, info)
 		}
+		if strings.HasSuffix(e.Name(), partial) { // of a run that was killed
+			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+		}
 	}
 	slices.SortFunc(records, func(a, b fs.FileInfo) int { return cmp.Compare(b.ModTime().UnixNano(), a.ModTime().UnixNano()) })
 	wanted, size := make(map[string]bool), int64(0)
-	var errs []error
 	for i, info := range records {
 		path := filepath.Join(dir, info.Name())
 		r, _, err := readRecord(path)
