@@ -158,6 +158,7 @@ func (s *script) routes() []access.Route {
 		route("POST /runs", access.PipelineRun, s.startRun),
 		route("GET /runs/{run}", access.RunRead, s.showRun),
 		route("POST /runs/{run}/cancel", access.RunCancel, s.cancelRun),
+		route("POST /runs/{run}/rerun", access.RunRerun, s.rerunRun),
 		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
 		route("GET /runs/{run}/stages/{stage}/log/search", access.LogRead, s.searchLog),
 		route("GET /runs/{run}/timing", access.RunRead, func(*http.Request) (any, error) {
@@ -208,6 +209,14 @@ func (s *script) cancelRun(*http.Request) (any, error) {
 		return nil, problem.New(problem.Conflict, "The run is %s; nothing is left to cancel.", s.run["status"])
 	}
 	return map[string]any{"id": theRun, "status": "canceling"}, nil
+}
+
+func (s *script) rerunRun(r *http.Request) (any, error) {
+	in, err := access.Decode[rerunRequest](r)
+	if err == nil && !s.final {
+		err = problem.New(problem.Conflict, "The run is %s. It can be run again when it has ended.", s.run["status"])
+	}
+	return map[string]any{"id": "c" + theRun[1:], "attempt": 2, "number": 7, "what": in.What, "stage": in.Stage, "no_cache": in.NoCache}, err
 }
 
 func (s *script) storedLog(r *http.Request) (any, error) {

@@ -40,8 +40,8 @@ func (s *Service) earlier(ctx context.Context, job supervisor.Job, given bool) (
 	return s.Earlier(ctx, job, given)
 }
 
-// carriedOver ends a stage as it ended in an earlier run.
-func (s *Service) carriedOver(r ref, node int, made Made) change {
+// asMade ends a stage as it ended in an earlier run.
+func (s *Service) asMade(r ref, node int, made Made) change {
 	var notices []Notice
 	for _, n := range made.Result.Notices {
 		notices = append(notices, Notice(n))

@@ -244,7 +244,7 @@ func (s *Service) ready(ctx context.Context, r ref, node int, above upstream) (S
 	}
 	job, err := r.graph.job(r.org.ID(), node, 1, above)
 	if made, found := s.earlier(ctx, job, n.Elsewhere); found && err == nil && lacks == "" {
-		return made.Status, s.carriedOver(r, node, made)
+		return made.Status, s.asMade(r, node, made)
 	}
 	if n.Elsewhere {
 		return StageSkipped, change{reason: reasonNotAsked, why: "it was not asked for, and has no result here of the same inputs", follow: []string{boxSettle}}
