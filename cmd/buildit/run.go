@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 
-	"github.com/buildit-dev/buildit/internal/mask"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
@@ -25,10 +23,14 @@ import (
 func init() {
 	register(verb{
 		name: "run", summary: "run the pipeline of this working tree, here and without a server",
-		usage:   "[STAGE…] [--file FILE] [--event EVENT] [--branch NAME] [--tag NAME] [--param NAME=VALUE]… [--secret NAME]… [--secret-file FILE] [--in-place] [--yes] [--json]",
-		example: "buildit run test --secret NPM_TOKEN",
-		flags:   []string{"--file", "--event", "--branch", "--tag", "--param", "--secret", "--secret-file", "--in-place", "--yes", "--json"},
-		run:     runHere,
+		usage: "[STAGE…] [--with-deps] [--reuse] [--watch] [--fresh] [--from RUN] [--file FILE] [--event EVENT] [--branch NAME] [--tag NAME] " +
+			"[--param NAME=VALUE]… [--secret NAME]… [--secret-file FILE] [--in-place] [--yes] [--json] [--server URL] [--org ORG]",
+		example: "buildit run test --with-deps --reuse --secret NPM_TOKEN",
+		flags: []string{
+			"--with-deps", "--reuse", "--watch", "--fresh", "--from", "--file", "--event", "--branch", "--tag", "--param",
+			"--secret", "--secret-file", "--in-place", "--yes", "--json", "--server", "--org",
+		},
+		run: runHere,
 	})
 }
 
@@ -41,13 +43,17 @@ type runFlags struct {
 	secrets            []string
 	secretFile         string
 	inPlace, yes, json bool
+	withDeps           bool // named stages run with what they need
+	reuse, fresh       bool
+	watch              bool
+	from, server, org  string
 }
 
 // collectAt lets the heap grow to five times what is in use before it is
 // collected: a short run needs no collection at all, a long one has little.
 const collectAt = 400 // percent
 
-// runHere runs the pipeline of the working directory.
+// runHere runs the pipeline of the working directory, once or at every change.
 func runHere(ctx context.Context, env *environment, args []string) int {
 	debug.SetGCPercent(collectAt)
 	flags, err := parseRunFlags(args)
@@ -55,6 +61,21 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 		return verbs["run"].usageError(env, "%v", err)
 	}
 	root, git := workspace.Root(env.dir)
+	var before *earlierRun
+	if flags.from != "" {
+		if before, err = findEarlierRun(ctx, env, &flags, root, git); err != nil {
+			return finish(env, "run", err)
+		}
+	}
+	if flags.watch {
+		return watchTree(ctx, env, flags, root, git, before)
+	}
+	return runOnce(ctx, env, flags, root, git, before)
+}
+
+// runOnce runs the pipeline of the tree at root. before is the run that it repeats,
+// nil for none.
+func runOnce(ctx context.Context, env *environment, flags runFlags, root string, git bool, before *earlierRun) int {
 	path, err := pipelineToRun(root, env.dir, flags.file)
 	if err != nil {
 		return verbs["run"].usageError(env, "%v", err)
@@ -63,15 +84,17 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 	if file == nil {
 		return refuseFile(env, flags, root, diagnostics)
 	}
-	secrets, err := readSecrets(env, flags)
+	secrets, err := readSecrets(env, flags, root, git)
 	if err != nil {
 		return verbs["run"].usageError(env, "%v", err)
 	}
 	trigger := localTrigger(root, git, path, flags, env.getenv)
-	if asksForFiles(file) {
+	options := pipeline.Options{Only: flags.stages, Alone: len(flags.stages) > 0 && !flags.withDeps, Local: true}
+	config := localrun.Config{Root: root, Git: git, InPlace: flags.inPlace, File: file, Reuse: flags.reuse, Secrets: secrets}
+	before.apply(&trigger, &options, &config)
+	if asksForFiles(file) && !trigger.FilesKnown {
 		trigger.Changed, trigger.FilesKnown = changedFiles(root, trigger.DefaultBranch)
 	}
-	options := pipeline.Options{Only: flags.stages, Local: true}
 	if waits := pipeline.Approvals(file, trigger, options); len(waits) > 0 {
 		if code := askApprovals(env, flags, waits); code != exitDone {
 			return code
@@ -82,11 +105,9 @@ func runHere(ctx context.Context, env *environment, args []string) int {
 		fmt.Fprintln(env.stderr, "buildit run: what leaves its process group will outlive the run:", err)
 	}
 	show := newRunShow(env, flags, file)
-	result, err := localrun.Do(ctx, localrun.Config{
-		Root: root, Git: git, InPlace: flags.inPlace, File: file, Trigger: trigger, Options: options,
-		Secrets: secrets, Env: withoutSecrets(os.Environ(), secrets),
-		Log: slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Show: show,
-	})
+	config.Trigger, config.Options, config.Env = trigger, options, withoutSecrets(os.Environ(), secrets)
+	config.Log, config.Show = slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), show
+	result, err := localrun.Do(ctx, config)
 	if err = errors.Join(err, supervisor.EndAdopted()); err != nil {
 		fmt.Fprintln(env.stderr, "buildit run:", err)
 		if err := show.broken(err); err != nil {
@@ -210,7 +231,26 @@ func parseRunFlags(args []string) (runFlags, error) {
 			return f, err
 		}
 	}
-	return f, nil
+	return f, f.check()
+}
+
+// check refuses flags that contradict each other, and fills in what one means for
+// another.
+func (f *runFlags) check() error {
+	switch {
+	case f.withDeps && len(f.stages) == 0:
+		return errors.New("--with-deps needs the name of a stage; without one the whole pipeline runs")
+	case f.reuse && f.fresh:
+		return errors.New("--reuse and --fresh contradict each other")
+	case f.inPlace && (f.reuse || f.watch):
+		return errors.New("--in-place keeps nothing of earlier runs: neither --reuse nor --watch goes with it")
+	case f.from != "" && len(f.stages) > 0:
+		return errors.New("--from runs the stages that failed and those after them; name no stage")
+	case f.from == "" && f.server+f.org != "":
+		return errors.New("--server and --org go with --from")
+	}
+	f.reuse = f.reuse || f.watch && !f.fresh
+	return nil
 }
 
 // flag finds what an argument sets, and whether it takes a value.
@@ -234,6 +274,20 @@ func (f *runFlags) flag(name string) (set func(string) error, takes bool) {
 		return text(&f.secretFile)
 	case "--in-place":
 		return yes(&f.inPlace)
+	case "--with-deps":
+		return yes(&f.withDeps)
+	case "--reuse":
+		return yes(&f.reuse)
+	case "--fresh":
+		return yes(&f.fresh)
+	case "--watch":
+		return yes(&f.watch)
+	case "--from":
+		return text(&f.from)
+	case "--server":
+		return text(&f.server)
+	case "--org":
+		return text(&f.org)
 	case "--yes", "-y":
 		return yes(&f.yes)
 	case "--json":
@@ -270,57 +324,6 @@ func unknownFlag(name string) error {
 		return fmt.Errorf("there is no flag %s; did you mean %s?", name, nearest)
 	}
 	return fmt.Errorf("there is no flag %s", name)
-}
-
-// readSecrets takes secrets from the environment, and from a file that nobody
-// else can read: lines NAME=VALUE.
-func readSecrets(env *environment, flags runFlags) (map[string]string, error) {
-	secrets := make(map[string]string)
-	if flags.secretFile != "" {
-		if err := readSecretFile(filepath.Join(env.dir, flags.secretFile), flags.secretFile, secrets); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range flags.secrets {
-		value := env.getenv(name)
-		if value == "" {
-			return nil, fmt.Errorf("--secret %s: the environment has no variable %s", name, name)
-		}
-		secrets[name] = value
-	}
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		if mask.Refuse(secrets[name]) != "" { // its words may hold the value
-			fmt.Fprintf(env.stderr, "buildit run: warning: secret %s stays readable in logs: it is too short or too common to be masked\n", name)
-		}
-	}
-	return secrets, nil
-}
-
-func readSecretFile(path, shown string, secrets map[string]string) error {
-	if filepath.IsAbs(shown) {
-		path = shown
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	info, err := file.Stat()
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("%s can be read by others; chmod 600 %s", shown, shown)
-	}
-	lines := bufio.NewScanner(file)
-	for number := 1; err == nil && lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, value, ok := strings.Cut(line, "=")
-		if !ok {
-			err = fmt.Errorf("%s:%d: a line is NAME=VALUE", shown, number)
-		}
-		secrets[strings.TrimSpace(name)] = value
-	}
-	return errors.Join(err, lines.Err(), file.Close())
 }
 
 // withoutSecrets is the environment that commands inherit: a stage gets the

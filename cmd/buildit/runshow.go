@@ -87,10 +87,13 @@ func stageLines(st pipeline.Stage) []string {
 		return lines
 	case st.Status == pipeline.StageQueued && st.Attempt > 1:
 		return []string{fmt.Sprintf("%s; attempt %d follows", strings.TrimSuffix(st.Why, "."), st.Attempt)}
-	case !st.Status.Final():
+	case !st.Status.Final(), st.Reason == "not-asked": // who names stages knows that others do not run
 		return nil
 	}
 	text := string(st.Status)
+	if st.Reason == reasonUnchanged {
+		text = reasonUnchanged
+	}
 	if why := ending(st); why != "" {
 		text += ": " + why
 	}
@@ -212,16 +215,34 @@ func stageCount(stages []pipeline.Stage) string {
 	for _, st := range stages {
 		count[st.Status]++
 	}
+	if len(stages) == 1 && unchanged(stages) == 1 {
+		return "1 stage, unchanged"
+	}
 	if len(stages) == 1 {
 		return "1 stage"
 	}
 	text := fmt.Sprintf("%d stages", len(stages))
+	if n := unchanged(stages); n > 0 {
+		text += fmt.Sprintf(", %d unchanged", n)
+	}
 	for _, status := range []pipeline.StageStatus{pipeline.StageFailed, pipeline.StageErrored, pipeline.StageTimedOut, pipeline.StageCanceled, pipeline.StageAllowed, pipeline.StageSkipped} {
 		if count[status] > 0 {
 			text += fmt.Sprintf(", %d %s", count[status], status)
 		}
 	}
 	return text
+}
+
+// reasonUnchanged is the reason of a stage that did not run again.
+const reasonUnchanged = "unchanged"
+
+func unchanged(stages []pipeline.Stage) (count int) {
+	for _, st := range stages {
+		if st.Reason == reasonUnchanged {
+			count++
+		}
+	}
+	return count
 }
 
 // invalid is the result of a file that cannot be run; the diagnostics themselves
@@ -296,9 +317,14 @@ func (s *runShow) prefix(key pipeline.StageKey, mark string) {
 
 // object puts a line of JSON into the buffer.
 func (s *runShow) object(value any) {
-	encoder := json.NewEncoder(&s.buffer)
+	s.err = errors.Join(s.err, writeObject(&s.buffer, value))
+}
+
+// writeObject writes a line of JSON.
+func writeObject(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	s.err = errors.Join(s.err, encoder.Encode(value))
+	return encoder.Encode(value)
 }
 
 // flush writes the buffer in one call.

@@ -42,6 +42,7 @@ type bench struct {
 
 var figures = []figure{
 	{"run", localRaces},
+	{"reuse", reuse},
 	{"table", goBenchmarks},
 	{"first line", onPlatform(firstLine)},
 	{"overhead, chain", onPlatform(chainOverhead)},

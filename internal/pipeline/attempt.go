@@ -399,11 +399,22 @@ func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (reco
 
 // makeFinal writes the end of a stage with what it leaves behind, and tells its dependents.
 func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end outcome, result supervisor.Result) error {
-	now := s.home.Clock.Now()
-	c := change{reason: end.reason, why: end.why, follow: []string{boxSettle}, set: platform.Item{
+	c := s.remains(r, node, merged(st.Notices, append(result.Notices, s.floodNotice(result)...)), result)
+	c.reason, c.why = end.reason, end.why
+	err := s.step(ctx, r, st, end.status, c)
+	if lost(err) {
+		return s.settle(ctx, r, node)
+	}
+	return err
+}
+
+// remains is the end of a stage with what a result says that it leaves behind.
+func (s *Service) remains(r ref, node int, notices []Notice, result supervisor.Result) change {
+	n, now := r.graph.Nodes[node], s.home.Clock.Now()
+	c := change{follow: []string{boxSettle}, set: platform.Item{
 		"lines": platform.Int(result.LogLines), "log_bytes": platform.Int(result.LogBytes),
 		"outputs": mapOf(declared(r.graph.spec(node).Outputs, result.Outputs)),
-		"notices": noticeList(merged(st.Notices, append(result.Notices, s.floodNotice(result)...))),
+		"notices": noticeList(notices),
 	}}
 	if result.Report != nil && result.Report.Tests.Cases > 0 {
 		c.set["tests"] = totalsMap(result.Report.Tests)
@@ -413,16 +424,12 @@ func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end 
 	}
 	for _, a := range result.Artifacts {
 		row := Artifact{
-			Name: a.Name, Stage: st.Name, Key: st.Key, Value: a.Value, SHA256: a.Manifest.SHA256,
+			Name: a.Name, Stage: n.Name, Key: n.Key, Value: a.Value, SHA256: a.Manifest.SHA256,
 			ManifestSize: a.Manifest.Size, Files: a.Files, Bytes: a.Bytes, Created: now,
 		}
 		c.with = append(c.with, r.artifactPut(node, row))
 	}
-	err := s.step(ctx, r, st, end.status, c)
-	if lost(err) {
-		return s.settle(ctx, r, node)
-	}
-	return err
+	return c
 }
 
 // declared keeps the outputs that the stage declares.

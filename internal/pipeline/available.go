@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/problem"
@@ -72,9 +73,15 @@ func Approvals(p *language.Pipeline, t Trigger, opt Options) []string {
 	if err != nil {
 		return nil // the start of the run says so
 	}
+	if opt.Alone {
+		stages = slices.DeleteFunc(slices.Clone(stages), func(s *language.Stage) bool { return !slices.Contains(opt.Only, s.Name) })
+	}
 	g := &Graph{Run: NewRunID(t), Trigger: t, Name: p.Name, Stages: stages, Params: t.Params}
 	var names []string
 	for _, s := range stages {
+		if _, given := opt.Given[StageKey(language.StageKey(s.Name, nil))]; given {
+			continue
+		}
 		if s.Approval == nil || opt.Local && deploys(s) {
 			continue
 		}

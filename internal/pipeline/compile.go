@@ -13,8 +13,12 @@ import (
 // Options narrow what a run does. The zero value runs the whole file.
 type Options struct {
 	Only    []string // names of stages; they and what they need run
+	Alone   bool     // of Only: what they need does not run, its results come from earlier runs
 	Local   bool     // `buildit run`: stages that deploy are shown and skipped
 	Approve bool     // approvals count as given
+	// Given are the ends of stages in the run that this one repeats. Where all that a
+	// stage needs is given too, it does not run again.
+	Given map[StageKey]Given
 }
 
 // compile makes the graph of a run. What this version cannot run yet is refused
@@ -22,9 +26,6 @@ type Options struct {
 func compile(p *language.Pipeline, t Trigger, number int, opt Options) (*Graph, error) {
 	stages, err := selectStages(p, opt.Only)
 	if err != nil {
-		return nil, err
-	}
-	if err := available(p, stages, opt); err != nil {
 		return nil, err
 	}
 	params, err := parameters(p, t)
@@ -40,6 +41,10 @@ func compile(p *language.Pipeline, t Trigger, number int, opt Options) (*Graph, 
 	}
 	g.link()
 	g.addReads()
+	g.leaveOut(opt)
+	if err := available(p, g.running(), opt); err != nil {
+		return nil, err
+	}
 	return g, g.decide(p, opt)
 }
 
@@ -155,6 +160,12 @@ func (g *Graph) decide(p *language.Pipeline, opt Options) error {
 			continue
 		}
 		spec := g.Stages[n.Stage]
+		if given, has := opt.Given[n.Key]; has && n.Elsewhere {
+			if given.Status == StageSkipped {
+				n.Skip, n.Why = given.Reason, given.Why
+			}
+			continue
+		}
 		truth, err := g.decideWhen(i)
 		if err != nil {
 			return err

@@ -76,6 +76,9 @@ type Node struct {
 	// Decide says that the condition speaks of what the needs leave behind, and is
 	// evaluated when they are final.
 	Decide bool `json:"decide,omitempty"`
+	// Elsewhere says that the node does not run here: what it leaves behind is that of
+	// an earlier run, if there is one.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Carried says that the node ended in the run before (Graph.From) and does not
 	// run again: its row is copied, and nobody waits for it.
 	Carried bool `json:"carried,omitempty"`

@@ -17,6 +17,7 @@ type change struct {
 	follow []string           // kinds of outbox rows
 	with   []platform.Action  // more rows of the same transaction
 	delay  time.Duration      // what follows is due only after it, and is left to whoever waits for it
+	made   bool               // by an earlier run: the stage ends without an attempt of its own
 }
 
 // box is an outbox row: what must follow a step, written in its transaction,
@@ -60,7 +61,7 @@ func (s *Service) boxPut(r ref, kind string, st Stage, delay time.Duration) (box
 // platform.ErrConditionFailed where another writer was faster.
 func (s *Service) move(ctx context.Context, r ref, st Stage, to StageStatus, c change) (Stage, []box, error) {
 	check := st.Status.To
-	if node := r.graph.Nodes[r.graph.byKey[st.Key]]; node.Kind != Cell || len(r.graph.spec(r.graph.byKey[st.Key]).Run) == 0 {
+	if node := r.graph.Nodes[r.graph.byKey[st.Key]]; c.made || node.Kind != Cell || len(r.graph.spec(r.graph.byKey[st.Key]).Run) == 0 {
 		check = st.Status.nodeTo
 	}
 	if err := check(to); err != nil {

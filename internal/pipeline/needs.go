@@ -18,6 +18,7 @@ const (
 	reasonNeedCanceled  = "need-canceled"  //
 	reasonNothingFailed = "nothing-failed" // it runs only after a failure
 	reasonNotHere       = "not-here"       // a deployment, under `buildit run`
+	reasonNotAsked      = "not-asked"      // `buildit run STAGE` runs others, and no earlier result is the same
 )
 
 // ending is how a need ended; Status is "" while it is not final.
@@ -73,6 +74,8 @@ type group struct {
 func rulesOut(on string, end ending) string {
 	switch {
 	case on == "finished", end.Status.passed():
+		return ""
+	case on == onFree && end.Status == StageSkipped && end.Reason != reasonNeedFailed && end.Reason != reasonNeedCanceled:
 		return ""
 	case end.Status == StageSkipped:
 		own := end.Reason == reasonCondition || end.Reason == reasonComponent

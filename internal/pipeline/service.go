@@ -45,6 +45,7 @@ type Parts struct {
 	Logs    Logs
 	Secrets SecretSource // nil: no secret has a value
 	Observe Observer     // may be nil
+	Earlier Earlier      // may be nil: every stage runs
 	// Live is the longest that output waits before it is sent to those who watch: a
 	// matter of what a part costs in this home. 0 is the supervisor's own, a second.
 	Live time.Duration

@@ -207,7 +207,7 @@ func (s *Service) advanceCell(ctx context.Context, r ref, node int, row Stage) e
 	if err != nil {
 		return err
 	}
-	to, c := s.ready(r, node, above)
+	to, c := s.ready(ctx, r, node, above)
 	if to != StageQueued {
 		return s.step(ctx, r, row, to, c)
 	}
@@ -218,9 +218,9 @@ func (s *Service) advanceCell(ctx context.Context, r ref, node int, row Stage) e
 }
 
 // ready decides a stage whose needs let it start.
-func (s *Service) ready(r ref, node int, above upstream) (StageStatus, change) {
-	spec := r.graph.spec(node)
-	if r.graph.Nodes[node].Decide {
+func (s *Service) ready(ctx context.Context, r ref, node int, above upstream) (StageStatus, change) {
+	spec, n := r.graph.spec(node), r.graph.Nodes[node]
+	if n.Decide {
 		truth, err := language.Decide(spec.When, r.graph.finalFacts(node, above))
 		switch {
 		case err != nil:
@@ -237,7 +237,19 @@ func (s *Service) ready(r ref, node int, above upstream) (StageStatus, change) {
 			reason: "secret-untrusted", why: "an untrusted run gets no secrets; keep the stage out of it with `when`", follow: []string{boxSettle},
 		}
 	}
-	if _, err := r.graph.job(r.org.ID(), node, 1, above); err != nil {
+	lacks := r.graph.lacks(node, above)
+	if lacks != "" && !n.Elsewhere {
+		return StageErrored, change{reason: reasonNeedMissing, why: fmt.Sprintf(
+			"it uses what %q leaves behind, which has no result here of the same inputs; add --with-deps", lacks), follow: []string{boxSettle}}
+	}
+	job, err := r.graph.job(r.org.ID(), node, 1, above)
+	if made, found := s.earlier(ctx, job, n.Elsewhere); found && err == nil && lacks == "" {
+		return made.Status, s.asMade(r, node, made)
+	}
+	if n.Elsewhere {
+		return StageSkipped, change{reason: reasonNotAsked, why: "it was not asked for, and has no result here of the same inputs", follow: []string{boxSettle}}
+	}
+	if err != nil {
 		return StageErrored, change{reason: "unresolved", why: err.Error(), follow: []string{boxSettle}}
 	}
 	return StageQueued, change{}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/report"
@@ -17,6 +18,37 @@ type View struct {
 	Artifacts []Artifact `json:"artifacts"`
 	// Tests are the counts of all stages together, nil where none has reported any.
 	Tests *report.Totals `json:"tests,omitempty"`
+	// What the run began with, once its file is read: enough to repeat it elsewhere.
+	Params map[string]string `json:"params,omitempty"`
+	Facts  *Facts            `json:"facts,omitempty"`
+}
+
+// Facts are what the event of a run said of its commit, beyond the row of the run.
+type Facts struct {
+	Ref           string    `json:"ref,omitempty"`
+	Base          string    `json:"base,omitempty"` // branch that a pull request goes into
+	Head          string    `json:"head,omitempty"` // and the one that it comes from
+	BaseSHA       string    `json:"base_commit,omitempty"`
+	DefaultBranch string    `json:"default_branch,omitempty"`
+	PullRequest   int       `json:"pull_request,omitempty"`
+	Fork          bool      `json:"fork,omitempty"`
+	Draft         bool      `json:"draft,omitempty"`
+	Action        string    `json:"action,omitempty"`
+	Message       string    `json:"message,omitempty"` // all of it
+	Author        string    `json:"author,omitempty"`
+	CommitTime    time.Time `json:"commit_time,omitzero"`
+	RepoName      string    `json:"repository_name,omitempty"`
+	RepoOwner     string    `json:"repository_owner,omitempty"`
+	RepoURL       string    `json:"repository_url,omitempty"`
+}
+
+func (t Trigger) factsView() *Facts {
+	return &Facts{
+		Ref: t.Ref, Base: t.Base, Head: t.Head, BaseSHA: t.BaseSHA, DefaultBranch: t.DefaultBranch,
+		PullRequest: t.PullRequest, Fork: t.Fork, Draft: t.Draft, Action: t.Action,
+		Message: t.Message, Author: t.Author, CommitTime: t.CommitTime,
+		RepoName: t.RepoName, RepoOwner: t.RepoOwner, RepoURL: t.RepoURL,
+	}
 }
 
 // View reads a run.
@@ -36,6 +68,7 @@ func (s *Service) View(ctx context.Context, org platform.Org, id RunID) (View, e
 		}
 	}
 	if r.graph != nil {
+		view.Params, view.Facts = r.graph.Params, r.graph.Trigger.factsView()
 		slices.SortFunc(view.Stages, func(a, b Stage) int {
 			return cmp.Compare(r.graph.byKey[a.Key], r.graph.byKey[b.Key])
 		})

@@ -24,6 +24,7 @@ type folder struct {
 type state struct {
 	Files   map[string]entry `json:"files"`
 	Folders map[string]entry `json:"folders"`
+	Words   string           `json:"words,omitempty"` // that Seen of the files speaks of
 }
 
 // entry is a file as it was left, and its original then. Young ones may have
@@ -32,6 +33,8 @@ type entry struct {
 	Own   stamp `json:"own"`
 	From  stamp `json:"from"`
 	Young bool  `json:"young,omitempty"`
+	// Seen is what the content was found to be, "" while nobody has asked (Sum).
+	Seen string `json:"seen,omitempty"`
 }
 
 // loadFolder finds what is known of dir. What cannot be read is not known, and dir
@@ -130,7 +133,7 @@ func (f *folder) bring(from, name string) (entry, bool, error) {
 		}
 		if same {
 			now := time.Now()
-			return entry{own, origin, own.young(now) || origin.young(now)}, true, nil
+			return entry{own, origin, own.young(now) || origin.young(now), old.Seen}, true, nil
 		}
 	}
 	if present {
@@ -143,7 +146,7 @@ func (f *folder) bring(from, name string) (entry, bool, error) {
 	}
 	own, present, err = look(path)
 	now := time.Now()
-	return entry{own, origin, own.young(now) || origin.young(now)}, present, err
+	return entry{own, origin, own.young(now) || origin.young(now), ""}, present, err
 }
 
 // equal compares the bytes of two regular files; of others it says that they differ.

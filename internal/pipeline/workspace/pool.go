@@ -16,6 +16,8 @@ type Pool struct {
 	snapshot *folder
 	names    []string // what a folder holds
 
+	summing sync.Mutex // guards what is seen of the snapshot's files
+
 	mu   sync.Mutex
 	made int
 	free []*folder
@@ -98,6 +100,8 @@ const kept = 512 << 20
 // Close keeps what is known of the folders, and removes those that would take too
 // much room until the next run.
 func (p *Pool) Close() error {
+	p.summing.Lock()
+	defer p.summing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := int64(0)

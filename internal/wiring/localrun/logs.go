@@ -29,6 +29,33 @@ type keptLog struct {
 	file *os.File
 }
 
+// stand is the log of a stage that did not run again.
+func (k *logKeeper) stand(name string, text []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept[name] = &keptLog{text: text}
+}
+
+// read is the whole log of an attempt that is over, or false if it is longer than
+// limit, in bytes.
+func (k *logKeeper) read(name string, limit int64) ([]byte, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kept := k.kept[name]
+	if kept == nil {
+		return nil, true
+	}
+	if kept.file == nil {
+		return kept.text, int64(len(kept.text)) <= limit
+	}
+	info, err := kept.file.Stat()
+	if err != nil || info.Size()+int64(len(kept.text)) > limit {
+		return nil, false
+	}
+	text, err := os.ReadFile(kept.file.Name())
+	return append(text, kept.text...), err == nil
+}
+
 // liveEvery is how long output waits for more of it before it is shown: a part costs
 // nothing here, and somebody looks at the terminal.
 const liveEvery = 100 * time.Millisecond

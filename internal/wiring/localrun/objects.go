@@ -72,13 +72,16 @@ func (c *control) Upload(ctx context.Context, object supervisor.Object, body io.
 }
 
 // Download opens an object.
-func (c *control) Download(_ context.Context, object supervisor.Object) (io.ReadCloser, error) {
+func (c *control) Download(ctx context.Context, object supervisor.Object) (io.ReadCloser, error) {
 	path, err := c.path(object)
 	if err != nil {
 		return nil, err
 	}
 	file, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && c.all.config.Fetch != nil:
+		return c.all.config.Fetch(ctx, object)
+	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%s %q: %w", object.Kind, object.Name, platform.ErrNotFound)
 	}
 	return file, err

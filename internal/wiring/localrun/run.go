@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,9 +32,14 @@ type Config struct {
 	Trigger pipeline.Trigger
 	Options pipeline.Options
 	Secrets map[string]string
-	Env     []string // what commands inherit
-	Log     *slog.Logger
-	Show    Show
+	Reuse   bool // a stage whose inputs are those of an earlier success does not run again
+	// Given are the results of the run that this one repeats, and Fetch reads what it
+	// has left behind (Options.Given names the same stages).
+	Given map[pipeline.StageKey]pipeline.Made
+	Fetch func(ctx context.Context, object supervisor.Object) (io.ReadCloser, error)
+	Env   []string // what commands inherit
+	Log   *slog.Logger
+	Show  Show
 }
 
 // Show hears of everything as it happens, from many goroutines.
@@ -80,17 +86,19 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 		Table: memory.NewTable(clock), Blobs: memory.NewBlobs(clock), Keys: memory.NewKeys(),
 		Clock: clock, IDs: memory.NewIDs(), Flow: flow, Tasks: memory.NewTasks(clock, tasks.run),
 	}
-	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets), Live: liveEvery})
+	service := pipeline.New(home, pipeline.Parts{Log: c.Log, Logs: logs, Observe: w, Secrets: secretsOf(c.Secrets), Live: liveEvery, Earlier: tasks.earlier})
 	flow.SetFunctions(map[string]platform.Function{"pipeline": service.Function})
 
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks.service = service
-	tasks.copyTree(live)
+	tasks.service, tasks.logs = service, logs
+	tasks.copyTree(live, ctx)
 	flowEnd := make(chan error, 1)
 	go func() { flowEnd <- flow.Run(live) }()
 
 	result, err = follow(ctx, live, c, service, w)
+	tasks.group.Wait()
+	tasks.keep(ctx, result.Run)
 	err = errors.Join(err, tasks.close())
 	stop()
 	return result, errors.Join(err, <-flowEnd, logs.write(data.dir), tasks.caches.keep(clock.Now()))

@@ -25,9 +25,11 @@ type supervisors struct {
 	opened  chan struct{} // closed when pool and poolErr are there
 
 	service *pipeline.Service
+	logs    *logKeeper
 	pool    *workspace.Pool
 	poolErr error
 	group   sync.WaitGroup
+	past    past
 }
 
 // atOnce bounds the stages that run at the same time: more only take memory and
@@ -44,15 +46,20 @@ func newSupervisors(c Config, data *folder) *supervisors {
 	}
 }
 
-// copyTree takes the snapshot, while the engine makes the run.
-func (s *supervisors) copyTree(ctx context.Context) {
+// copyTree takes the snapshot, while the engine makes the run, and then looks into
+// it, until nobody wants the run any more.
+func (s *supervisors) copyTree(ctx, wanted context.Context) {
 	if s.config.InPlace {
 		close(s.opened)
 		return
 	}
+	s.past.tree = func(component string) (workspace.Sum, error) { return s.look(wanted, component) }
 	s.group.Go(func() {
 		s.pool, s.poolErr = workspace.Open(ctx, s.data.work, s.config.Root, s.config.Git)
 		close(s.opened)
+		if _, err := s.past.tree(""); err != nil {
+			s.config.Log.InfoContext(ctx, "nothing of this run can be reused", "err", err)
+		}
 	})
 }
 
@@ -106,6 +113,7 @@ type control struct {
 	*pipeline.Attempt
 	all *supervisors
 	dir string // lent, "" for none
+	job supervisor.Job
 }
 
 // Hello answers the job with a workspace that is ready.
@@ -114,6 +122,7 @@ func (c *control) Hello(ctx context.Context, hello supervisor.Hello) (supervisor
 	if err != nil {
 		return job, err
 	}
+	c.job = job
 	source := job.Source.Name != ""
 	job.Source, job.Grace = supervisor.Object{}, grace
 	switch {
@@ -130,4 +139,13 @@ func (c *control) Hello(ctx context.Context, hello supervisor.Hello) (supervisor
 		return job, fmt.Errorf("workspace of %s: %w", job.Stage, err)
 	}
 	return job, nil
+}
+
+// Finish reports the result, and notes a success for the runs to come.
+func (c *control) Finish(ctx context.Context, result supervisor.Result) error {
+	err := c.Attempt.Finish(ctx, result)
+	if err == nil && result.Reason == supervisor.ReasonOK {
+		c.all.past.note(c.job, result)
+	}
+	return err
 }
