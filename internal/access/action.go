@@ -23,6 +23,8 @@ const (
 	CacheRead         Action = "cache:read"
 	CacheDelete       Action = "cache:delete"
 	CachePublish      Action = "cache:publish" // runs of forks may read it
+	SecretRead        Action = "secret:read"   // names, scopes and uses; nobody reads a value
+	SecretWrite       Action = "secret:write"
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
@@ -65,6 +67,8 @@ var granted = map[Action]string{
 	RunCancel:         Developer,
 	RunRerun:          Developer,
 	ArtifactDownload:  Developer,
+	SecretRead:        Developer,
+	SecretWrite:       Admin,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
 	TokenRead:         Admin,
