@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,6 +48,21 @@ func TestAPIVerbs(t *testing.T) {
 					panic(err)
 				}
 				s.command(args[0], args[1], first, last)
+			}),
+			"hangup": scripted(func(s *script, args []string) { // so many downloads are cut
+				s.change(func() {
+					if _, err := fmt.Sscan(args[0], &s.cutBlobs); err != nil {
+						panic(err)
+					}
+					s.ranges = nil
+				})
+			}),
+			"ranges": scripted(func(s *script, args []string) { // what was asked for since
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if got := strings.Join(s.ranges, " "); got != strings.Join(args, " ") {
+					panic(fmt.Sprintf("the ranges were %q", got))
+				}
 			}),
 			"spoil": scripted(func(s *script, _ []string) { // other bytes behind every grant
 				s.change(func() {

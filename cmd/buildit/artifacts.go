@@ -173,40 +173,109 @@ func (c *call) fetchFile(ctx context.Context, root *os.Root, file supervisor.Fil
 		}
 		return root.Symlink(file.Link, file.Path)
 	}
-	body, err := c.granted(ctx, grant)
-	if err != nil {
-		return err
+	if whole(root, file) {
+		return nil
 	}
-	mode := os.FileMode(0o644)
-	if file.X {
-		mode = 0o755
+	var err error
+	for range downloadTries {
+		if err = c.fetchRest(ctx, root, file, grant); err == nil || ctx.Err() != nil || !errors.Is(err, errCut) {
+			return err
+		}
 	}
-	err = writeChecked(root, file, mode, body)
-	return errors.Join(err, body.Close())
+	return err
 }
 
-// writeChecked writes beside the name and renames, so that a file of the name
-// always has the bytes that the manifest promises.
-func writeChecked(root *os.Root, file supervisor.File, mode os.FileMode, body io.Reader) error {
-	partial := file.Path + ".partial"
-	out, err := root.OpenFile(partial, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
+// downloadTries is how often a connection that breaks is taken up again at once. After
+// that the same command goes on where it was.
+const downloadTries = 5
+
+// errCut says that a download has ended too early; what came of it is kept.
+var errCut = errors.New("the connection broke; the same command goes on where it was")
+
+// whole tells whether a file is there as the manifest says: a download before this one
+// got so far.
+func whole(root *os.Root, file supervisor.File) bool {
+	n, digest, err := sumOf(root, file.Path)
+	return err == nil && n == file.Size && digest == file.SHA256
+}
+
+func sumOf(root *os.Root, name string) (int64, string, error) {
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(body, file.Size+1))
-	err = errors.Join(err, out.Close())
-	if digest := hex.EncodeToString(sum.Sum(nil)); err == nil && (n != file.Size || digest != file.SHA256) {
-		err = fmt.Errorf("the bytes that came have the digest %s, and should have %s", digest, file.SHA256)
+	n, err := readInto(sum, root, name)
+	return n, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+func readInto(sum io.Writer, root *os.Root, name string) (int64, error) {
+	info, err := root.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, errors.Join(err, os.ErrNotExist)
 	}
+	in, err := root.Open(name)
 	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(sum, in)
+	return n, errors.Join(err, in.Close())
+}
+
+// fetchRest fetches what is not there yet of a file. It is written beside the name and
+// renamed, so that a file of the name always has the bytes that the manifest promises.
+func (c *call) fetchRest(ctx context.Context, root *os.Root, file supervisor.File, grant platform.SignedRequest) error {
+	partial, sum := file.Path+".partial", sha256.New()
+	have, err := readInto(sum, root, partial)
+	if err != nil || have > file.Size {
+		if err := root.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		have = 0
+		sum.Reset()
+	}
+	n := have
+	if have < file.Size || have == 0 {
+		body, err := c.granted(ctx, grant, have)
+		if err != nil {
+			return err
+		}
+		more, err := appendTo(root, partial, file.X, io.TeeReader(io.LimitReader(cuttable{body}, file.Size-have+1), sum))
+		n += more
+		if err = errors.Join(err, body.Close()); err != nil {
+			return fmt.Errorf("%w (%d of %d bytes are here)", err, n, file.Size)
+		}
+	}
+	if digest := hex.EncodeToString(sum.Sum(nil)); n != file.Size || digest != file.SHA256 {
+		err := fmt.Errorf("the bytes that came have the digest %s, and should have %s", digest, file.SHA256)
 		return errors.Join(err, root.Remove(partial))
 	}
 	return root.Rename(partial, file.Path)
 }
 
-// granted reads what a grant allows. Our token goes to no address of a grant.
-func (c *call) granted(ctx context.Context, grant platform.SignedRequest) (io.ReadCloser, error) {
+// cuttable says of what goes wrong on the way that it is errCut, and not the disk.
+type cuttable struct{ body io.Reader }
+
+func (c cuttable) Read(p []byte) (int, error) {
+	n, err := c.body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: %w", errCut, err)
+	}
+	return n, err
+}
+
+func appendTo(root *os.Root, name string, executable bool, body io.Reader) (int64, error) {
+	mode := os.FileMode(0o644)
+	if executable {
+		mode = 0o755
+	}
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, mode)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(out, body)
+	return n, errors.Join(err, out.Close())
+}
+
+// granted reads what a grant allows, from an offset on. Our token goes to no address of
+// a grant.
+func (c *call) granted(ctx context.Context, grant platform.SignedRequest, offset int64) (io.ReadCloser, error) {
 	base, err := url.Parse(c.server + "/")
 	if err != nil {
 		return nil, err
@@ -222,11 +291,20 @@ func (c *call) granted(ctx context.Context, grant platform.SignedRequest) (io.Re
 	for name, values := range grant.Header {
 		request.Header[name] = values
 	}
+	if offset > 0 {
+		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, errors.Join(errCut, c.unreachable(err))
 	}
-	if answer.StatusCode != http.StatusOK {
+	switch {
+	case answer.StatusCode == http.StatusPartialContent && offset > 0:
+	case answer.StatusCode == http.StatusOK: // from the beginning: pass over what we have
+		if _, err := io.CopyN(io.Discard, answer.Body, offset); err != nil {
+			return nil, errors.Join(errCut, err, answer.Body.Close())
+		}
+	default:
 		return nil, c.refused(answer)
 	}
 	return answer.Body, nil

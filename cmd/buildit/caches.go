@@ -86,7 +86,7 @@ func cachesList(ctx context.Context, c *call) error {
 	if err := c.columns([]string{"ID", "CACHE", "SCOPE", "SIZE", "USED", "KEY"}, rows); err != nil {
 		return err
 	}
-	return c.say("%d entries, %s", len(list), bytesText(total))
+	return c.say("%s together", bytesText(total))
 }
 
 func cachesDelete(ctx context.Context, c *call) error {

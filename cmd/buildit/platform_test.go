@@ -45,6 +45,8 @@ type script struct {
 	asked    int
 	open     []net.Conn // WebSockets
 	blobs    map[string][]byte
+	cutBlobs int      // so many downloads are cut
+	ranges   []string // that were asked for
 }
 
 const (
@@ -84,6 +86,23 @@ func newScript(t testing.TB) *script {
 	return s
 }
 
+// cutAfter hangs up after some bytes of an answer.
+type cutAfter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutAfter) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p[:min(c.left, len(p))])
+	if c.left -= n; c.left == 0 && err == nil {
+		err = http.NewResponseController(c.ResponseWriter).Flush()
+	}
+	if err == nil && n < len(p) {
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
 func (s *script) serve(t testing.TB, mux http.Handler) {
 	top := http.NewServeMux()
 	top.Handle("/", mux)
@@ -92,11 +111,14 @@ func (s *script) serve(t testing.TB, mux http.Handler) {
 			t.Error("our token went to the address of a grant")
 		}
 		s.mu.Lock()
-		text := s.blobs[r.PathValue("sha")]
+		text, cut := s.blobs[r.PathValue("sha")], s.cutBlobs > 0
+		s.cutBlobs--
+		s.ranges = append(s.ranges, r.Header.Get("Range"))
 		s.mu.Unlock()
-		if _, err := w.Write(text); err != nil {
-			t.Error(err)
+		if cut { // one byte more than the reader has, and then the connection is gone
+			w = &cutAfter{w, 1}
 		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
 	})
 	s.http = httptest.NewUnstartedServer(top)
 	s.http.Config.ConnState = func(conn net.Conn, state http.ConnState) {
@@ -155,6 +177,19 @@ func (s *script) routes() []access.Route {
 		route("POST /repositories/{repository}/scan", access.RepositoryScan, func(*http.Request) (any, error) { return found, nil }),
 		route("POST /repositories/{repository}/sync", access.RepositoryScan, func(*http.Request) (any, error) {
 			return map[string]any{"refs": 1, "runs": []string{theRun}}, nil
+		}),
+		route("GET /repositories/{repository}/caches", access.CacheRead, func(*http.Request) (any, error) {
+			return json.RawMessage(`{"items":[{"id":"c1","name":"npm","scope":"trusted/main","key":"npm-1","bytes":2097152,"files":3,"public":true,"used_at":"2026-01-02T03:04:05Z"}]}`), nil
+		}),
+		route("DELETE /repositories/{repository}/caches/{cache}", access.CacheDelete, func(r *http.Request) (any, error) {
+			if r.PathValue("cache") != "c1" {
+				return nil, problem.New(problem.NotFound, "The repository has no cache entry %q.", r.PathValue("cache"))
+			}
+			return map[string]any{}, nil
+		}),
+		route("POST /repositories/{repository}/caches/{cache}/publish", access.CachePublish, func(r *http.Request) (any, error) {
+			in, err := access.Decode[map[string]bool](r)
+			return map[string]any{"name": r.PathValue("cache"), "public": in["public"]}, err
 		}),
 		route("GET /runs", access.RunRead, s.listRuns),
 		route("POST /runs", access.PipelineRun, s.startRun),

@@ -31,7 +31,7 @@ func (s *Service) cacheRoutes() []access.Route {
 
 // PublishRequest says whether runs of forks may read a cache.
 type PublishRequest struct {
-	Public bool `json:"public"`
+	Public *bool `json:"public" required:"true"`
 }
 
 // Published is a cache's name and who may read it.
@@ -40,27 +40,54 @@ type Published struct {
 	Public bool   `json:"public"`
 }
 
+// maxRepositoryID is longer than any id of a repository, in bytes.
+const maxRepositoryID = 64
+
+// cachesOf is the repository of a path, by its id.
+func cachesOf(r *http.Request) (string, error) {
+	id := r.PathValue("repository")
+	if id == "" || len(id) > maxRepositoryID {
+		return "", problem.New(problem.NotFound, "There is no repository with the id %.64q.", id)
+	}
+	return id, nil
+}
+
 func (s *Service) getCaches(r *http.Request, caller access.Caller) (any, error) {
-	list, err := s.Caches(r.Context(), caller.Org, r.PathValue("repository"))
+	repository, err := cachesOf(r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Caches(r.Context(), caller.Org, repository)
 	return access.NewPage(list, ""), err
 }
 
 func (s *Service) deleteCache(r *http.Request, caller access.Caller) (any, error) {
-	return nil, s.DeleteCache(r.Context(), caller.Org, r.PathValue("repository"), r.PathValue("cache"))
+	repository, err := cachesOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.DeleteCache(r.Context(), caller.Org, repository, r.PathValue("cache"))
 }
 
 // maxCacheName is the longest name of a cache, in bytes, as of everything in a file.
 const maxCacheName = 63
 
 func (s *Service) postPublish(r *http.Request, caller access.Caller) (any, error) {
+	repository, err := cachesOf(r)
+	if err != nil {
+		return nil, err
+	}
 	in, err := access.Decode[PublishRequest](r)
 	if err != nil {
 		return nil, err
 	}
 	name := r.PathValue("cache")
-	if name == "" || len(name) > maxCacheName {
+	switch {
+	case in.Public == nil:
+		return nil, problem.New(problem.Invalid, "Say whether it is public: true or false.").InField("public")
+	case name == "" || len(name) > maxCacheName:
 		return nil, problem.New(problem.Invalid, "A cache's name has 1 to %d bytes.", maxCacheName).InField("cache")
 	}
-	err = s.PublishCache(r.Context(), caller.Org, r.PathValue("repository"), name, caller.Name, in.Public)
-	return Published{name, in.Public}, err
+	err = s.PublishCache(r.Context(), caller.Org, repository, name, caller.Name, *in.Public)
+	return Published{name, *in.Public}, err
 }
