@@ -66,11 +66,21 @@ type stageInfo struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at"`
 	Notices   []notice  `json:"notices"`
+	Flaky     bool      `json:"flaky"`
+	From      string    `json:"carried_from"`
 }
 
 type notice struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+}
+
+// name is what people call a run: its number, and its attempt from the second on.
+func (r runInfo) name() string {
+	if r.Attempt > 1 {
+		return fmt.Sprintf("#%d.%d", r.Number, r.Attempt)
+	}
+	return fmt.Sprintf("#%d", r.Number)
 }
 
 const defaultRuns = 20
@@ -123,7 +133,7 @@ func (c *call) printRuns(list []raw[runInfo]) error {
 	for _, item := range list {
 		r := item.value
 		rows = append(rows, []string{
-			r.ID, "#" + strconv.Itoa(r.Number), r.Status, clean(firstOf(r.Pipeline, r.File), 30), clean(firstOf(r.Branch, r.Tag, r.Event), 30),
+			r.ID, r.name(), r.Status, clean(firstOf(r.Pipeline, r.File), 30), clean(firstOf(r.Branch, r.Tag, r.Event), 30),
 			short(r.Commit), took(r.StartedAt, r.EndedAt, now), ago(r.CreatedAt, now), clean(r.Message, 50),
 		})
 	}
@@ -149,7 +159,7 @@ func runsShow(o *options) func(context.Context, *call) error {
 
 func (c *call) printRun(r runInfo) error {
 	now := time.Now()
-	err := c.say("%s #%d of %s at %s %s: %s%s", firstOf(r.Pipeline, r.File), r.Number, firstOf(r.Branch, r.Tag, r.Event), short(r.Commit),
+	err := c.say("%s %s of %s at %s %s: %s%s", firstOf(r.Pipeline, r.File), r.name(), firstOf(r.Branch, r.Tag, r.Event), short(r.Commit),
 		clean(r.Message, 60), r.Status, because(r.Reason, r.Why))
 	if err != nil {
 		return err
@@ -164,7 +174,7 @@ func (c *call) printRun(r runInfo) error {
 	}
 	var rows [][]string
 	for _, s := range r.Stages {
-		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, s.Why), ", ")})
+		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, s.Why)+s.remark(), ", ")})
 	}
 	if err := c.columns([]string{"STAGE", "STATUS", "TOOK", ""}, rows); err != nil {
 		return err
@@ -177,6 +187,17 @@ func (c *call) printRun(r runInfo) error {
 		}
 	}
 	return nil
+}
+
+// remark is what people should know of a stage besides how it ended.
+func (s stageInfo) remark() string {
+	switch {
+	case s.From != "":
+		return ", carried over from run " + s.From
+	case s.Flaky:
+		return fmt.Sprintf(", flaky: it passed in attempt %d", s.Attempt)
+	}
+	return ""
 }
 
 func because(reason, why string) string {
@@ -214,10 +235,13 @@ func (w runChoice) find(ctx context.Context, c *call, wait bool) (string, error)
 	if wholeID.MatchString(word) {
 		return word, nil
 	}
-	number, err := strconv.Atoi(word)
+	_, err := strconv.Atoi(strings.Replace(word, ".", "", 1))
 	isNumber := err == nil
 	return search(ctx, c, fmt.Sprintf("no run is called %q", c.words[0]), func(r runInfo) bool {
-		return isNumber && r.Number == number || !isNumber && strings.HasPrefix(r.ID, word)
+		if isNumber { // of its newest attempt, or with it
+			return strconv.Itoa(r.Number) == word || fmt.Sprintf("%d.%d", r.Number, max(r.Attempt, 1)) == word
+		}
+		return strings.HasPrefix(r.ID, word)
 	})
 }
 

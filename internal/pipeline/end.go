@@ -30,12 +30,14 @@ func (s *Service) openRunState(ctx context.Context, r ref, token string) error {
 // openNode starts a stage that waits for nothing, and settles one that never runs.
 func (s *Service) openNode(ctx context.Context, r ref, node int) error {
 	switch n := r.graph.Nodes[node]; {
+	case n.Carried:
+		return nil
 	case n.Skip != "":
 		if s.Observe != nil {
 			s.Observe.StageChanged(r.run, r.graph.firstRow(node))
 		}
 		return s.settle(ctx, r, node)
-	case n.Waits == 0:
+	case n.Waits == 0, r.graph.leansOnCarried(node):
 		return s.advance(ctx, r, node)
 	}
 	return nil

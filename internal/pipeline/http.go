@@ -30,6 +30,11 @@ func (s *Service) Routes() []access.Route {
 			Summary: "Stop a run and all that it has started", In: CancelRequest{}, Out: Run{}, Handle: s.postCancel,
 		},
 		{
+			Pattern: "POST " + runs + "/{run}/rerun", Action: access.RunRerun, Resource: run,
+			Summary: "Run a run again that has ended: all of it, what failed, or one stage", In: RerunRequest{}, Out: Run{},
+			Status: http.StatusCreated, Handle: s.postRerun,
+		},
+		{
 			Pattern: "GET " + runs + "/{run}/events", Action: access.RunRead, Resource: run,
 			Summary: "List what happened to a run and its stages", Out: access.Page[Event]{}, Query: access.WindowQuery(nil), Handle: s.getEvents,
 		},

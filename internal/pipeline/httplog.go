@@ -241,6 +241,7 @@ func (s *Service) logOf(r *http.Request, org platform.Org) (LogName, error) {
 			return LogName{}, problem.New(problem.Invalid, "attempt must be a number from 1 to %d.", st.Attempt).InField("attempt")
 		}
 	}
+	name.Run = RunID(orText(string(st.From), string(run)))
 	return name, nil
 }
 
