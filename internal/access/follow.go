@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -231,6 +232,10 @@ func (f *follower) followLog(ctx context.Context, asked Frame) error {
 	}
 }
 
+// runPause is the least time between two reads of a run that is followed: every read
+// is of all its stages, of which many may change at once.
+const runPause = 20 * time.Millisecond
+
 func (f *follower) followRun(ctx context.Context, asked Frame) error {
 	if !f.caller.May(RunRead) {
 		return errAbsent
@@ -238,6 +243,7 @@ func (f *follower) followRun(ctx context.Context, asked Frame) error {
 	seen := map[string]StageView{}
 	status := ""
 	for {
+		pause := time.After(runPause)
 		view, err := f.streams.Runs.Run(ctx, f.caller, asked.Run)
 		if err != nil {
 			return err
@@ -259,7 +265,7 @@ func (f *follower) followRun(ctx context.Context, asked Frame) error {
 		switch {
 		case view.Final:
 			return f.end(ctx, Frame{Run: asked.Run, End: true, Status: view.Status})
-		case !await(ctx, view.Changed):
+		case !await(ctx, view.Changed) || !await(ctx, pause):
 			return nil
 		}
 	}
@@ -272,7 +278,7 @@ func (f *follower) end(ctx context.Context, frame Frame) error {
 	return nil
 }
 
-func await(ctx context.Context, changed <-chan struct{}) bool {
+func await[T any](ctx context.Context, changed <-chan T) bool {
 	select {
 	case <-ctx.Done():
 		return false

@@ -22,7 +22,7 @@ type Start struct {
 	URL    string `json:"url"` // of the platform
 	Ticket string `json:"ticket"`
 	Class  string `json:"class"`
-	Dir    string `json:"dir"`  // the attempt's own folder
+	Dir    string `json:"dir"`  // the supervisor's own folder
 	Exit   string `json:"exit"` // the file to record the exit in, "" for none
 	// More says that further starts may come through the descriptor, all of one
 	// organization, repository and trust. Dir then is the same in all of them.

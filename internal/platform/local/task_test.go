@@ -247,10 +247,22 @@ func pidOf(t *testing.T, dir, id string) int {
 // them, and learns how they ended.
 func TestWarmSupervisorOutlivesServer(t *testing.T) {
 	t.Parallel()
+	for name, spec := range map[string]func(token, ticket string) platform.TaskSpec{
+		"single": trusted,
+		"pooled": func(token, ticket string) platform.TaskSpec { return pooled("shop", token, ticket) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outlivesServer(t, spec)
+		})
+	}
+}
+
+func outlivesServer(t *testing.T, spec func(token, ticket string) platform.TaskSpec) {
 	dir := t.TempDir()
 	before, old := openTasks(t, dir, func(o *local.TaskOptions) { o.Warm = 1 })
 	begun := filepath.Join(t.TempDir(), "begun")
-	running, err := before.Run(t.Context(), trusted("a", "wait "+begun))
+	running, err := before.Run(t.Context(), spec("a", "wait "+begun))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +270,7 @@ func TestWarmSupervisorOutlivesServer(t *testing.T) {
 		_, err := os.Stat(begun)
 		return err == nil
 	})
-	over, err := before.Run(t.Context(), trusted("b", "exit 3"))
+	over, err := before.Run(t.Context(), spec("b", "exit 3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +285,7 @@ func TestWarmSupervisorOutlivesServer(t *testing.T) {
 	if task := describe(t, after, over); task.ExitCode == nil || *task.ExitCode != 3 {
 		t.Errorf("the ended task is described as %+v", task)
 	}
-	if id, err := after.Run(t.Context(), trusted("a", "wait "+begun)); err != nil || id != running {
+	if id, err := after.Run(t.Context(), spec("a", "wait "+begun)); err != nil || id != running {
 		t.Errorf("the same token gave task %s, %v", id, err)
 	}
 	if err := after.Stop(t.Context(), running, time.Hour); err != nil {
@@ -283,6 +295,90 @@ func TestWarmSupervisorOutlivesServer(t *testing.T) {
 	if task := describe(t, after, running); task.ExitCode == nil || *task.ExitCode != 5 {
 		t.Errorf("after its stop it is described as %+v", task)
 	}
+}
+
+// pooled is a task of a pool.
+func pooled(pool, token, ticket string) platform.TaskSpec {
+	spec := trusted(token, ticket)
+	spec.Org, spec.Pool, spec.Job = "acme", pool, token
+	return spec
+}
+
+// A supervisor takes task after task of one pool, and of no other; each task has its
+// own exit, its stop ends no other, and its death is told of no other.
+func TestTasksOfAPoolShareASupervisor(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	home, tasks := openTasks(t, dir, func(o *local.TaskOptions) { o.Warm = 2 })
+	run := func(spec platform.TaskSpec) (string, int) {
+		id, err := home.Run(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id, pidOf(t, dir, id)
+	}
+	// next runs tasks that end until the supervisor has served another.
+	next := func(pid int, name string) {
+		n := 0
+		await(t, "the supervisor serves again", func() bool {
+			n++
+			id, served := run(pooled("shop", fmt.Sprintf("%s%d", name, n), "exit 4"))
+			await(t, "it ends", func() bool { return describe(t, home, id).Status == platform.TaskStopped })
+			if code := describe(t, home, id).ExitCode; code == nil || *code != 4 {
+				t.Fatalf("exit code %v", code)
+			}
+			return served == pid
+		})
+	}
+	over, pid := run(pooled("shop", "first", "exit 3"))
+	await(t, "it ends", func() bool { return describe(t, home, over).Status == platform.TaskStopped })
+	next(pid, "a")
+	if task := describe(t, home, over); task.Reason != "exit" || *task.ExitCode != 3 {
+		t.Errorf("the first task is described as %+v", task)
+	}
+	for _, spec := range []platform.TaskSpec{pooled("other", "o", "exit 0"), trusted("single", "exit 0")} {
+		if _, other := run(spec); other == pid {
+			t.Errorf("task %s has the supervisor of another pool", spec.Token)
+		}
+	}
+	begun := filepath.Join(t.TempDir(), "begun")
+	var long string
+	n := 0
+	await(t, "it serves a long task", func() bool {
+		n++
+		id, served := run(pooled("shop", fmt.Sprintf("long%d", n), "wait "+begun))
+		if long = id; served == pid {
+			return true
+		}
+		if err := home.Stop(t.Context(), id, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		return false
+	})
+	if err := home.Stop(t.Context(), over, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	home.Elapse(2 * time.Second)
+	if task := describe(t, home, long); task.Status != platform.TaskRunning {
+		t.Errorf("after the stop of one that is over: %+v", task)
+	}
+	l := watch(t, tasks)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("long%d", n)
+	await(t, "its death is told", func() bool { home.Elapse(time.Second); return l.all() == name+" "+name })
+	if task := describe(t, home, long); task.Reason != "killed: by SIGKILL" {
+		t.Errorf("the killed task is described as %+v", task)
+	}
+	if task := describe(t, home, over); task.Reason != "exit" || *task.ExitCode != 3 {
+		t.Errorf("the first task is described as %+v", task)
+	}
+	fresh, other := run(pooled("shop", "fresh", "exit 0"))
+	if other == pid {
+		t.Error("a dead supervisor was given a task")
+	}
+	await(t, "it ends", func() bool { return describe(t, home, fresh).Status == platform.TaskStopped })
 }
 
 // task/secrets-not-in-definition: the ticket is in no file, argument or environment.
