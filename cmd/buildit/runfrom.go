@@ -181,7 +181,7 @@ func (b *earlierRun) fetch(ctx context.Context, object supervisor.Object) (io.Re
 	if !has {
 		return nil, fmt.Errorf("no artifact of run %s has the bytes %s: %w", b.view.ID, object.SHA256, platform.ErrNotFound)
 	}
-	return b.call.granted(ctx, grant)
+	return b.call.granted(ctx, grant, 0)
 }
 
 func (b *earlierRun) fetchManifest(ctx context.Context, object supervisor.Object) (io.ReadCloser, error) {
