@@ -16,8 +16,8 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
-// again reruns a run and waits for its end.
-func (w *world) again(run pipeline.RunID, in pipeline.RerunRequest) pipeline.View {
+// rerun reruns a run and waits for its end.
+func (w *world) rerun(run pipeline.RunID, in pipeline.RerunRequest) pipeline.View {
 	w.t.Helper()
 	next, err := w.service.Rerun(w.t.Context(), w.org, run, in, "", "bob")
 	if err != nil {
@@ -55,7 +55,7 @@ stage "tell" { needs "test" on="failed"; run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "make succeeded, lint allowed, never skipped condition, test failed, ship skipped need-failed, tell succeeded")
 	touch(t, dir+"/fixed")
-	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "make succeeded, lint allowed, never skipped condition, test succeeded, ship succeeded, tell skipped nothing-failed")
 	if second.ID == first.ID || second.Number != first.Number || second.Attempt != 2 || second.RerunOf != first.ID || second.Actor != "bob" {
 		t.Errorf("run = %+v", second.Run)
@@ -76,7 +76,7 @@ stage "tell" { needs "test" on="failed"; run "true"; }
 	if _, err := w.service.Download(t.Context(), w.org, second.ID, "bin", ""); err != nil {
 		t.Errorf("download: %v", err)
 	}
-	third := w.again(second.ID, pipeline.RerunRequest{Stage: "ship"})
+	third := w.rerun(second.ID, pipeline.RerunRequest{Stage: "ship"})
 	expect(t, third, pipeline.Succeeded, statuses(second))
 	if third.Stages[0].From != first.ID || third.Stages[3].From != second.ID || third.Attempt != 3 {
 		t.Errorf("make is from %s, test from %s", third.Stages[0].From, third.Stages[3].From)
@@ -163,7 +163,7 @@ func TestRerunAfterForcePush(t *testing.T) {
 		seen[run.ID] = true
 		runs = append(runs, run)
 	}
-	view := w.again(runs[0].ID, pipeline.RerunRequest{})
+	view := w.rerun(runs[0].ID, pipeline.RerunRequest{})
 	if seen[view.ID] || view.Number != runs[0].Number || view.Commit != runs[0].Commit {
 		t.Errorf("rerun = %+v", view.Run)
 	}
@@ -217,7 +217,7 @@ stage "ship" needs="test" { run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "test (1) succeeded, test (2) failed, test (3) succeeded, ship skipped need-failed")
 	touch(t, dir+"/fixed")
-	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "test (1) succeeded, test (2) succeeded, test (3) succeeded, ship succeeded")
 	if w.ran("test (1)") != 1 || w.ran("test (2)") != 2 {
 		t.Errorf("cells ran %d and %d times", w.ran("test (1)"), w.ran("test (2)"))
@@ -245,12 +245,12 @@ stage "test" needs="make" { run "true"; }
 stage "use" needs="test" { fetch "bin"; run "cat x"; }
 `
 	first := w.run(file)
-	second := w.again(first.ID, pipeline.RerunRequest{Stage: "use"})
+	second := w.rerun(first.ID, pipeline.RerunRequest{Stage: "use"})
 	if w.ran("make") != 1 || w.ran("use") != 2 {
 		t.Errorf("make ran %d times, use %d", w.ran("make"), w.ran("use"))
 	}
 	by.Store(int64(25 * time.Hour))
-	third := w.again(second.ID, pipeline.RerunRequest{Stage: "use"})
+	third := w.rerun(second.ID, pipeline.RerunRequest{Stage: "use"})
 	expect(t, third, pipeline.Succeeded, "make succeeded, doc succeeded, test succeeded, use succeeded")
 	if w.ran("make") != 2 || w.ran("doc") != 1 || w.ran("test") != 2 || w.ran("use") != 3 {
 		t.Errorf("make ran %d times, doc %d, test %d, use %d", w.ran("make"), w.ran("doc"), w.ran("test"), w.ran("use"))
