@@ -76,6 +76,10 @@ stage "tell" { needs "test" on="failed"; run "true"; }
 	if _, err := w.service.Download(t.Context(), w.org, second.ID, "bin", ""); err != nil {
 		t.Errorf("download: %v", err)
 	}
+	timing, err := w.service.Timing(t.Context(), w.org, second.ID)
+	if err != nil || len(timing.Critical) != 2 || timing.Critical[0].Stage != "test" {
+		t.Errorf("the time of the rerun went to %+v, %v", timing.Critical, err)
+	}
 	third := w.rerun(second.ID, pipeline.RerunRequest{Stage: "ship"})
 	expect(t, third, pipeline.Succeeded, statuses(second))
 	if third.Stages[0].From != first.ID || third.Stages[3].From != second.ID || third.Attempt != 3 {
@@ -204,6 +208,22 @@ func TestRerunIsRefused(t *testing.T) {
 	refused(pipeline.RerunRequest{What: "failed"}, problem.Conflict, "Nothing of this run failed")
 	w.service.AllowUntrusted = false
 	refused(pipeline.RerunRequest{}, problem.Forbidden, "a stranger's commit")
+}
+
+// One stage that passes now makes no run green whose other stages failed.
+func TestRerunOneStageLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.run(`pipeline "p"
+stage "bad" { run "exit 1"; }
+stage "good" { run "true"; }
+stage "last" needs="good" { run "true"; }
+`)
+	second := w.rerun(first.ID, pipeline.RerunRequest{Stage: "good", NoCache: true})
+	expect(t, second, pipeline.Failed, "bad failed, good succeeded, last succeeded")
+	if w.ran("bad") != 1 || w.ran("good") != 2 || w.ran("last") != 2 || !strings.Contains(second.Why, `stage "good" is run again, without caches by bob`) {
+		t.Errorf("bad ran %d times, good %d, last %d; %s", w.ran("bad"), w.ran("good"), w.ran("last"), second.Why)
+	}
 }
 
 // Cells of a matrix are carried one by one, and the join counts only those that run.
