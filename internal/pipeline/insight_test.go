@@ -12,8 +12,8 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 )
 
-// start runs a file for another commit of the branch.
-func (w *world) again(text, branch, commit string) pipeline.View {
+// commit runs a file for another commit of the branch.
+func (w *world) commit(text, branch, commit string) pipeline.View {
 	w.t.Helper()
 	trigger := push(branch)
 	trigger.Commit = strings.Repeat(commit, 40)
@@ -57,9 +57,9 @@ func TestInsightSumsUpByPipelineAndStage(t *testing.T) {
 stage "a" { run "true"; }
 stage "b" needs="a" { matrix { n 1 2; }; run "test \"$BUILDIT_BRANCH$MATRIX_N\" != bad2"; }
 `
-	w.again(file, "main", "a")
-	w.again(file, "main", "b")
-	w.again(file, "bad", "c")
+	w.commit(file, "main", "a")
+	w.commit(file, "main", "b")
+	w.commit(file, "bad", "c")
 	a := newAPI(w)
 	in := answer[pipeline.Insight](a, "/repositories/r1/insight")
 	if len(in.Pipelines) != 1 || in.More {
