@@ -54,7 +54,7 @@ stage "ship" needs="test" { run "echo $OUTPUT_MAKE_VERSION"; }
 stage "tell" { needs "test" on="failed"; run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "make succeeded, lint allowed, never skipped condition, test failed, ship skipped need-failed, tell succeeded")
-	touch(t, dir+"/fixed")
+	leave(t, dir+"/fixed")
 	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "make succeeded, lint allowed, never skipped condition, test succeeded, ship succeeded, tell skipped nothing-failed")
 	if second.ID == first.ID || second.Number != first.Number || second.Attempt != 2 || second.RerunOf != first.ID || second.Actor != "bob" {
@@ -236,7 +236,7 @@ stage "test" { matrix fail-fast=false { n "1" "2" "3"; }; run "test $MATRIX_N !=
 stage "ship" needs="test" { run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "test (1) succeeded, test (2) failed, test (3) succeeded, ship skipped need-failed")
-	touch(t, dir+"/fixed")
+	leave(t, dir+"/fixed")
 	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "test (1) succeeded, test (2) succeeded, test (3) succeeded, ship succeeded")
 	if w.ran("test (1)") != 1 || w.ran("test (2)") != 2 {
@@ -332,7 +332,8 @@ func (s *stopsAfter) Transact(ctx context.Context, token string, actions ...plat
 	return s.Table.Transact(ctx, token, actions...)
 }
 
-func touch(t *testing.T, path string) {
+// leave makes an empty file that a stage looks for.
+func leave(t *testing.T, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)

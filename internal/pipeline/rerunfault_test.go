@@ -75,7 +75,7 @@ stage "test" needs="make" { run "test $OUTPUT_MAKE_O = 1 && test -e ` + dir + `/
 stage "last" needs="test" { run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "make succeeded, test failed, last skipped need-failed")
-	touch(t, dir+"/fixed")
+	leave(t, dir+"/fixed")
 	faults.arm(true)
 	var run pipeline.Run
 	err := again(func() (err error) {
