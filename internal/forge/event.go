@@ -13,6 +13,7 @@ const (
 	Push        Kind = "push"         // branches moved (and, in one delivery of Bitbucket, tags too)
 	Tag         Kind = "tag"          // tags moved
 	PullRequest Kind = "pull-request" // opened, updated, retargeted, closed
+	MergeGroup  Kind = "merge-group"  // a merge queue has made a branch and wants to know how it does
 	Life        Kind = "life"         // of the repository: renamed, transferred, deleted, archived
 	Ping        Kind = "ping"         // the provider tries the hook
 	Ignored     Kind = "ignored"      // nothing that we act on; Why says so
@@ -30,7 +31,8 @@ type Event struct {
 	ActorID   string // the provider's id of who did it
 	ActorName string // for people to read
 
-	Changes     []Change // of Push and Tag, in the body's order
+	Changes     []Change // of Push and Tag, in the body's order; of MergeGroup its branch
+	Base        string   // of MergeGroup: the branch that it is to become, short
 	PullRequest PullRequestChange
 	// Cut says that the provider or we left out changes: look at every ref.
 	Cut bool

@@ -84,6 +84,8 @@ func (GitHub) Parse(event string, body []byte) (Event, error) {
 		e.Kind = kindOf(e.Changes)
 	case "pull_request":
 		e, err = githubPullRequest(p.Action, body)
+	case "merge_group":
+		e, err = githubMergeGroup(p.Action, body)
 	case "repository":
 		e = Event{Kind: Life, Action: p.Action}
 	case "ping":
@@ -146,6 +148,29 @@ func githubPullRequest(action string, body []byte) (Event, error) {
 		Number: p.Number, Head: p.PullRequest.Head.side(), Base: p.PullRequest.Base.side(),
 		Draft: p.PullRequest.Draft, AuthorID: string(p.PullRequest.User.ID),
 	}}, nil
+}
+
+func githubMergeGroup(action string, body []byte) (Event, error) {
+	var p struct {
+		MergeGroup struct {
+			HeadSHA string `json:"head_sha"`
+			HeadRef string `json:"head_ref"`
+			BaseSHA string `json:"base_sha"`
+			BaseRef string `json:"base_ref"`
+		} `json:"merge_group"`
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		return Event{}, badBody("%v", err)
+	}
+	if action != "checks_requested" {
+		return ignored("merge_group %s asks for nothing", action), nil
+	}
+	g := p.MergeGroup
+	base, isBranch := strings.CutPrefix(g.BaseRef, "refs/heads/")
+	if !isBranch || g.HeadRef == "" || unlessNull(g.HeadSHA) == "" {
+		return Event{}, badBody("a merge group without head or base")
+	}
+	return Event{Kind: MergeGroup, Base: base, Changes: []Change{ref(g.HeadRef, g.BaseSHA, g.HeadSHA)}}, nil
 }
 
 // unwrapForm takes the JSON out of a form, which is what GitHub sends where the

@@ -99,6 +99,10 @@ func checkSample(s sample) error {
 		return checkPush(raw, e)
 	case "pull_request":
 		return checkPullRequest(raw, e)
+	case "merge_group":
+		if acts := raw["action"] == "checks_requested"; acts != (e.Kind == MergeGroup) || acts && (len(e.Changes) != 1 || e.Base == "") {
+			return fmt.Errorf("%v became %s %v onto %q", raw["action"], e.Kind, e.Changes, e.Base)
+		}
 	case "ping":
 		if e.Kind != Ping {
 			return fmt.Errorf("kind %s", e.Kind)

@@ -250,6 +250,9 @@ func (s *Service) carried(ctx context.Context, r ref) (stages map[StageKey]platf
 	for _, row := range rows {
 		st := stageOf(row.Item)
 		item := row.Item.Clone()
+		for _, name := range []string{platform.DuePartition, platform.DueSort, "holds", "queue"} { // whatever it had to do is done
+			delete(item, name)
+		}
 		item["version"] = platform.Int(1)
 		item["from"] = platform.Text(orText(string(st.From), string(r.graph.From)))
 		stages[st.Key] = item

@@ -26,18 +26,28 @@ func (s *Service) config(ctx context.Context, org platform.Org, t Trigger) (fs.F
 	if len(t.Config) == 0 {
 		return nil, problem.New(problem.Invalid, "The trigger names no pipeline files.")
 	}
-	body, _, err := s.home.Blobs.Open(ctx, org.Blob(t.Config[0], t.Config[1:]...), 0)
+	tree, err := OpenConfig(ctx, s.home.Blobs, org.Blob(t.Config[0], t.Config[1:]...))
 	if err != nil {
 		return nil, fmt.Errorf("pipeline files of %s: %w", t.Commit, err)
 	}
-	packed, err := io.ReadAll(io.LimitReader(body, maxConfig))
-	if err := errors.Join(err, body.Close()); err != nil {
-		return nil, fmt.Errorf("pipeline files of %s: %w", t.Commit, err)
-	}
-	return unpackConfig(packed)
+	return tree, nil
 }
 
-func unpackConfig(packed []byte) (fs.FS, error) {
+// OpenConfig reads the pipeline files of a commit, where a trigger's Config names them.
+func OpenConfig(ctx context.Context, blobs platform.Blobs, key platform.BlobKey) (fs.FS, error) {
+	body, _, err := blobs.Open(ctx, key, 0)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := io.ReadAll(io.LimitReader(body, maxConfig))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, err
+	}
+	return UnpackConfig(packed)
+}
+
+// UnpackConfig reads the pipeline files of a commit out of a tar.gz.
+func UnpackConfig(packed []byte) (fs.FS, error) {
 	zip, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, fmt.Errorf("pipeline files: %w", err)

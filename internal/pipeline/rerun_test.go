@@ -16,8 +16,8 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
-// again reruns a run and waits for its end.
-func (w *world) again(run pipeline.RunID, in pipeline.RerunRequest) pipeline.View {
+// rerun reruns a run and waits for its end.
+func (w *world) rerun(run pipeline.RunID, in pipeline.RerunRequest) pipeline.View {
 	w.t.Helper()
 	next, err := w.service.Rerun(w.t.Context(), w.org, run, in, "", "bob")
 	if err != nil {
@@ -54,8 +54,8 @@ stage "ship" needs="test" { run "echo $OUTPUT_MAKE_VERSION"; }
 stage "tell" { needs "test" on="failed"; run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "make succeeded, lint allowed, never skipped condition, test failed, ship skipped need-failed, tell succeeded")
-	touch(t, dir+"/fixed")
-	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	leave(t, dir+"/fixed")
+	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "make succeeded, lint allowed, never skipped condition, test succeeded, ship succeeded, tell skipped nothing-failed")
 	if second.ID == first.ID || second.Number != first.Number || second.Attempt != 2 || second.RerunOf != first.ID || second.Actor != "bob" {
 		t.Errorf("run = %+v", second.Run)
@@ -76,7 +76,11 @@ stage "tell" { needs "test" on="failed"; run "true"; }
 	if _, err := w.service.Download(t.Context(), w.org, second.ID, "bin", ""); err != nil {
 		t.Errorf("download: %v", err)
 	}
-	third := w.again(second.ID, pipeline.RerunRequest{Stage: "ship"})
+	timing, err := w.service.Timing(t.Context(), w.org, second.ID)
+	if err != nil || len(timing.Critical) != 2 || timing.Critical[0].Stage != "test" {
+		t.Errorf("the time of the rerun went to %+v, %v", timing.Critical, err)
+	}
+	third := w.rerun(second.ID, pipeline.RerunRequest{Stage: "ship"})
 	expect(t, third, pipeline.Succeeded, statuses(second))
 	if third.Stages[0].From != first.ID || third.Stages[3].From != second.ID || third.Attempt != 3 {
 		t.Errorf("make is from %s, test from %s", third.Stages[0].From, third.Stages[3].From)
@@ -163,7 +167,7 @@ func TestRerunAfterForcePush(t *testing.T) {
 		seen[run.ID] = true
 		runs = append(runs, run)
 	}
-	view := w.again(runs[0].ID, pipeline.RerunRequest{})
+	view := w.rerun(runs[0].ID, pipeline.RerunRequest{})
 	if seen[view.ID] || view.Number != runs[0].Number || view.Commit != runs[0].Commit {
 		t.Errorf("rerun = %+v", view.Run)
 	}
@@ -206,6 +210,22 @@ func TestRerunIsRefused(t *testing.T) {
 	refused(pipeline.RerunRequest{}, problem.Forbidden, "a stranger's commit")
 }
 
+// One stage that passes now makes no run green whose other stages failed.
+func TestRerunOneStageLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.run(`pipeline "p"
+stage "bad" { run "exit 1"; }
+stage "good" { run "true"; }
+stage "last" needs="good" { run "true"; }
+`)
+	second := w.rerun(first.ID, pipeline.RerunRequest{Stage: "good", NoCache: true})
+	expect(t, second, pipeline.Failed, "bad failed, good succeeded, last succeeded")
+	if w.ran("bad") != 1 || w.ran("good") != 2 || w.ran("last") != 2 || !strings.Contains(second.Why, `stage "good" is run again, without caches by bob`) {
+		t.Errorf("bad ran %d times, good %d, last %d; %s", w.ran("bad"), w.ran("good"), w.ran("last"), second.Why)
+	}
+}
+
 // Cells of a matrix are carried one by one, and the join counts only those that run.
 func TestRerunOneCell(t *testing.T) {
 	t.Parallel()
@@ -216,8 +236,8 @@ stage "test" { matrix fail-fast=false { n "1" "2" "3"; }; run "test $MATRIX_N !=
 stage "ship" needs="test" { run "true"; }
 `)
 	expect(t, first, pipeline.Failed, "test (1) succeeded, test (2) failed, test (3) succeeded, ship skipped need-failed")
-	touch(t, dir+"/fixed")
-	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	leave(t, dir+"/fixed")
+	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	expect(t, second, pipeline.Succeeded, "test (1) succeeded, test (2) succeeded, test (3) succeeded, ship succeeded")
 	if w.ran("test (1)") != 1 || w.ran("test (2)") != 2 {
 		t.Errorf("cells ran %d and %d times", w.ran("test (1)"), w.ran("test (2)"))
@@ -245,12 +265,12 @@ stage "test" needs="make" { run "true"; }
 stage "use" needs="test" { fetch "bin"; run "cat x"; }
 `
 	first := w.run(file)
-	second := w.again(first.ID, pipeline.RerunRequest{Stage: "use"})
+	second := w.rerun(first.ID, pipeline.RerunRequest{Stage: "use"})
 	if w.ran("make") != 1 || w.ran("use") != 2 {
 		t.Errorf("make ran %d times, use %d", w.ran("make"), w.ran("use"))
 	}
 	by.Store(int64(25 * time.Hour))
-	third := w.again(second.ID, pipeline.RerunRequest{Stage: "use"})
+	third := w.rerun(second.ID, pipeline.RerunRequest{Stage: "use"})
 	expect(t, third, pipeline.Succeeded, "make succeeded, doc succeeded, test succeeded, use succeeded")
 	if w.ran("make") != 2 || w.ran("doc") != 1 || w.ran("test") != 2 || w.ran("use") != 3 {
 		t.Errorf("make ran %d times, doc %d, test %d, use %d", w.ran("make"), w.ran("doc"), w.ran("test"), w.ran("use"))
@@ -312,7 +332,8 @@ func (s *stopsAfter) Transact(ctx context.Context, token string, actions ...plat
 	return s.Table.Transact(ctx, token, actions...)
 }
 
-func touch(t *testing.T, path string) {
+// leave makes an empty file that a stage looks for.
+func leave(t *testing.T, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -245,7 +245,7 @@ func (g *Graph) unwanted(file *language.Pipeline, opt Options) (reason, why stri
 	case !answer.Runs:
 		return reasonNoMatch, answer.Why
 	case answer.Approve && g.Trigger.Hold == "":
-		g.Trigger.Hold = HoldForkApproval
+		g.Trigger.Hold = HoldFork
 	}
 	return "", ""
 }

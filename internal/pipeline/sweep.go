@@ -65,9 +65,19 @@ func (s *Service) early(deadline time.Duration) bool {
 	return !s.Since.IsZero() && s.home.Clock.Now().Sub(s.Since) < min(deadline, rules[Created].deadline)
 }
 
+// stillDue tells whether a row that the index named is due as it is now: it may have
+// moved on since. A stage that has just said hello was due as one that had not.
+func (s *Service) stillDue(item platform.Item, run RunID) bool {
+	at, has := item.IndexKey(platform.Due)
+	return has && at.SK() <= dueKey(run, s.home.Clock.Now()).SK()
+}
+
 // sweepRun ends a run that is past its deadline, or closes one whose end was settled
 // and whose execution did not see to it.
 func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) error {
+	if item, err := s.home.Table.Get(ctx, runRow(org, id)); err != nil || !s.stillDue(item, id) {
+		return err
+	}
 	r, run, err := s.openRun(ctx, org, id)
 	if err != nil || run.Status != Running && s.early(rules[run.Status].deadline) {
 		return err
@@ -130,9 +140,16 @@ func (s *Service) sweepStage(ctx context.Context, org platform.Org, id RunID, ke
 	if err != nil {
 		return err
 	}
-	st, err := s.stage(ctx, r, key)
-	if err != nil || st.Status.Final() || st.Status != StageRunning && s.early(stageRules[st.Status].deadline) {
+	item, err := s.home.Table.Get(ctx, stageRow(org, id, key))
+	if err != nil {
 		return err
+	}
+	if !s.stillDue(item, id) {
+		return nil
+	}
+	st := stageOf(item)
+	if st.Status.Final() || st.Status != StageRunning && s.early(stageRules[st.Status].deadline) {
+		return nil
 	}
 	return s.carryOn(ctx, r, st, maxLooks) // it was waited for long enough
 }

@@ -71,6 +71,7 @@ const maxSampled = 1000
 
 // timing works out where the time went, of the stages of a run as they are now.
 func (g *Graph) timing(run Run, stages map[int]Stage) Timing {
+	stages = ranHere(stages)
 	t := Timing{Critical: []Step{}, Queue: between(run.Created, run.Started), Seconds: between(run.Started, run.Ended)}
 	for node, st := range stages {
 		if ran := took(st); ran > 0 {
@@ -137,6 +138,7 @@ func (g *Graph) criticalPath(stages map[int]Stage) []int {
 
 // sampled is the row that remembers a run, in the transaction that ends it.
 func (r ref) sampled(run Run, stages map[int]Stage) (platform.Put, error) {
+	stages = ranHere(stages)
 	t := r.graph.timing(run, stages)
 	s := sample{
 		V: 1, Run: run.ID, File: run.File, Name: r.graph.Name, Branch: run.Branch, Status: run.Status, Ended: run.Ended,
@@ -184,6 +186,18 @@ func (s *Service) Timing(ctx context.Context, org platform.Org, id RunID) (Timin
 		return Timing{}, err
 	}
 	return r.graph.timing(run, r.graph.cellsOf(rows)), nil
+}
+
+// ranHere leaves out the stages that a rerun has carried over: they took their time
+// in the run before.
+func ranHere(stages map[int]Stage) map[int]Stage {
+	ran := make(map[int]Stage, len(stages))
+	for node, st := range stages {
+		if st.From == "" {
+			ran[node] = st
+		}
+	}
+	return ran
 }
 
 // cellsOf are the stages among rows, by their nodes.

@@ -40,7 +40,7 @@ type Trigger struct {
 	NoCache bool `json:"no_cache,omitempty"`
 
 	// Hold, if set, keeps a run that is compiled from beginning until a person allows
-	// it: HoldForkApproval.
+	// it: HoldFork.
 	Hold string `json:"hold,omitempty"`
 
 	// Depth counts the runs that led to this one by `on "upstream"`; 0 for a run that
@@ -56,9 +56,9 @@ type Trigger struct {
 	Config       []string
 }
 
-// HoldForkApproval holds the run of a fork's commit until somebody who may approve
+// HoldFork holds the run of a fork's commit until somebody who may approve
 // has allowed exactly that commit.
-const HoldForkApproval = "fork-approval"
+const HoldFork = "fork-approval"
 
 func (t Trigger) skipReason() string {
 	if t.Event == "upstream" {

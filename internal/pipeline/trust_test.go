@@ -22,7 +22,7 @@ func fork() pipeline.Trigger {
 	return t
 }
 
-func (w *world) start(t pipeline.Trigger, text string) pipeline.Run {
+func (w *world) startAs(t pipeline.Trigger, text string) pipeline.Run {
 	w.t.Helper()
 	run, err := w.service.StartFile(w.t.Context(), w.org, t, load(w.t, text), pipeline.Options{})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestForksOfAFile(t *testing.T) {
 	} {
 		trigger := fork()
 		trigger.Generation = int64(i + 1)
-		run := w.start(trigger, "pipeline \"p\"\n"+tt.on+"\nstage \"a\" { run \"true\"; }\n")
+		run := w.startAs(trigger, "pipeline \"p\"\n"+tt.on+"\nstage \"a\" { run \"true\"; }\n")
 		if string(run.Status) != tt.status || run.Reason != tt.reason {
 			t.Errorf("%s: %s, %s: %s", tt.on, run.Status, run.Reason, run.Why)
 		}
@@ -63,12 +63,12 @@ func TestForksApproveIsHeld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const file = "pipeline \"p\"\non \"pull-request\" { forks \"approve\"; }\nstage \"a\" { run \"true\"; }\n"
-	if run := w.start(fork(), file); run.Status == pipeline.Running || run.Status == pipeline.Succeeded || run.Status == pipeline.Skipped {
+	if run := w.startAs(fork(), file); run.Status == pipeline.Running || run.Status == pipeline.Succeeded || run.Status == pipeline.Skipped {
 		t.Errorf("a stranger's commit is %s", run.Status)
 	}
 	own := fork()
 	own.Fork, own.Trust, own.Generation = false, "trusted", 2
-	expect(t, w.end(w.start(own, file)), pipeline.Succeeded, "a succeeded")
+	expect(t, w.end(w.startAs(own, file)), pipeline.Succeeded, "a succeeded")
 }
 
 // A run that the paths of its file leave out is there, and green: a required check
@@ -78,7 +78,7 @@ func TestRequiredCheckOfPathFilteredRunIsGreen(t *testing.T) {
 	w := newWorld(t)
 	trigger := push("main")
 	trigger.FilesKnown, trigger.Changed = true, []string{"docs/a.md"}
-	view := w.end(w.start(trigger, "pipeline \"p\"\non \"push\" { paths \"src/**\"; }\nstage \"a\" { run \"true\"; }\n"))
+	view := w.end(w.startAs(trigger, "pipeline \"p\"\non \"push\" { paths \"src/**\"; }\nstage \"a\" { run \"true\"; }\n"))
 	if view.Status != pipeline.Skipped || view.Reason != "no-match" || !strings.Contains(view.Why, "no changed file matches src/**") {
 		t.Errorf("%s, %s: %s", view.Status, view.Reason, view.Why)
 	}
@@ -89,7 +89,7 @@ func TestCommitMessageWithNewlinesInEnv(t *testing.T) {
 	w := newWorld(t)
 	trigger := push("main")
 	trigger.Message = "first\n\nBUILDIT_TRUST=trusted\n$(touch pwned)\n`id`; \"quoted\" 'too' \\\n\ttab ü\r\nlast"
-	view := w.end(w.start(trigger, `pipeline "p"
+	view := w.end(w.startAs(trigger, `pipeline "p"
 stage "a" { run "printf %s \"$BUILDIT_COMMIT_MESSAGE\"; test ! -e pwned"; }
 `))
 	expect(t, view, pipeline.Succeeded, "a succeeded")
@@ -142,7 +142,7 @@ func TestForkRunHasNoSecretAnywhere(t *testing.T) {
 	w.secrets["TOKEN"] = secret
 	trigger := fork()
 	trigger.Message = marker
-	view := w.end(w.start(trigger, `pipeline "p"
+	view := w.end(w.startAs(trigger, `pipeline "p"
 stage "named" { secret "TOKEN"; run "echo $TOKEN"; }
 stage "kept-out" { when "!fork"; secret "TOKEN" as="T"; run "echo $T"; }
 stage "looks" { output "O"; artifact "env" path="env.txt"; run "env | tee env.txt; cat /proc/self/environ /proc/$PPID/environ || true; echo O=$TOKEN${T}x >> $BUILDIT_OUTPUT"; }

@@ -174,7 +174,7 @@ func newSecret() string { return rand.Text() + rand.Text() }
 
 func webhookOf(r Repository, secret string) *Webhook {
 	events := map[string][]string{
-		GitHub:    {"push", "pull_request", "repository"},
+		GitHub:    {"push", "pull_request", "merge_group", "repository"},
 		GitLab:    {"Push events", "Tag push events", "Merge request events"},
 		Bitbucket: {"repo:push", "repo:updated", "pullrequest:created", "pullrequest:updated", "pullrequest:fulfilled", "pullrequest:rejected"},
 	}

@@ -177,6 +177,10 @@ func (s *Service) act(ctx context.Context, org platform.Org, r Repository, e for
 		var out outcome
 		out, err = s.actOnPull(ctx, org, r, remote, e)
 		outcomes = append(outcomes, out)
+	case forge.MergeGroup:
+		var out outcome
+		out, err = s.group(ctx, org, r, remote, e)
+		outcomes = append(outcomes, out)
 	case forge.Life:
 		outcomes = append(outcomes, outcome{Note: "the repository was " + e.Action + "; it is looked at"})
 		err = s.lookSoon(ctx, org, r.ID)

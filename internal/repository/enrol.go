@@ -1,10 +1,13 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
+	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/repository/git"
@@ -47,7 +50,7 @@ func (s *Service) enrol(ctx context.Context, org platform.Org, r Repository, rem
 		}
 		return nil
 	}
-	files, note, err := s.pipelinesAt(ctx, remote, now)
+	files, note, err := s.pipelinesAt(ctx, org, r, remote, now)
 	if err != nil {
 		return err
 	}
@@ -87,24 +90,17 @@ func (s *Service) enrolAndLog(ctx context.Context, org platform.Org, r Repositor
 }
 
 // pipelinesAt reads the pipeline files of a commit, without those that are wrong.
-func (s *Service) pipelinesAt(ctx context.Context, remote *git.Remote, at enrolled) (files []*language.Pipeline, note string, err error) {
+func (s *Service) pipelinesAt(ctx context.Context, org platform.Org, r Repository, remote *git.Remote, at enrolled) (files []*language.Pipeline, note string, err error) {
 	if at.commit == "" {
 		return nil, "", nil
 	}
-	clone, err := remote.Fetch(ctx, git.Want{Commit: at.commit, Branch: at.branch, Depth: 1})
+	top, names, err := s.configAt(ctx, org, r, remote, at)
 	if forGood(err) {
 		return nil, fmt.Sprintf("%s at %s cannot be read: %v", at.branch, at.commit.Short(), err), nil
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, clone.Close()) }()
-	tree, err := clone.Tree(ctx, at.commit)
-	if err != nil {
-		return nil, "", err
-	}
-	names, _ := tree.Pipelines()
-	top := tree.FS()
 	for _, name := range names {
 		file, _ := language.Load(top, name)
 		if file == nil {
@@ -114,4 +110,32 @@ func (s *Service) pipelinesAt(ctx context.Context, remote *git.Remote, at enroll
 		files = append(files, file)
 	}
 	return files, note, nil
+}
+
+// configAt opens what pipelinesAt reads, and names the pipeline files: as runs of the
+// commit have left it, which costs no fetch, or as the remote hands it out.
+func (s *Service) configAt(ctx context.Context, org platform.Org, r Repository, remote *git.Remote, at enrolled) (top fs.FS, names []string, err error) {
+	if src, known, err := s.knownSource(ctx, org, r, at.commit); known || err != nil {
+		if err != nil {
+			return nil, nil, err
+		}
+		top, err := pipeline.OpenConfig(ctx, s.home.Blobs, blob(org, src.config))
+		return top, src.pipelines, err
+	}
+	clone, err := remote.Fetch(ctx, git.Want{Commit: at.commit, Branch: at.branch, Depth: 1})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, clone.Close()) }()
+	tree, err := clone.Tree(ctx, at.commit)
+	if err != nil {
+		return nil, nil, err
+	}
+	var packed bytes.Buffer
+	if err := tree.Config(ctx, &packed); err != nil {
+		return nil, nil, err
+	}
+	names, _ = tree.Pipelines()
+	top, err = pipeline.UnpackConfig(packed.Bytes())
+	return top, names, err
 }

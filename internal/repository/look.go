@@ -24,6 +24,7 @@ type hint struct {
 	actor  string
 	action string        // what happened to a pull request
 	why    string        // shown on the run
+	onto   string        // of a merge queue's branch: the branch that it is to become
 	head   git.CommitSHA // of a subject that is no ref of the remote (Bitbucket's pull requests)
 }
 

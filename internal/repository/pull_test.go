@@ -77,6 +77,37 @@ func TestClosedPullRequestRunsWhereItIsWanted(t *testing.T) {
 	}
 }
 
+// The branch of a merge queue runs the pipelines that ask for it, once.
+func TestMergeGroup(t *testing.T) {
+	h := open(t)
+	w, c := h.connect("shop", repository.GitHub)
+	const ref = "refs/heads/gh-readonly-queue/main/pr-7-0123"
+	w.Git("checkout", "--quiet", "-b", "queue")
+	head := w.Commit("one", ".buildit/queue.kdl", "pipeline \"queue\"\non \"merge-group\" { branches \"main\"; }\nstage \"a\" { run \"true\"; }\n")
+	w.Push("queue:" + ref)
+	send := func(id, action, ref string) {
+		h.deliver(c, c.Webhook.Secret, id, "merge_group", object{
+			"action": action, "repository": object{"id": 1004, "full_name": "shop"}, "sender": object{"login": "bob"},
+			"merge_group": object{"head_sha": head, "head_ref": ref, "base_sha": null, "base_ref": "refs/heads/main"},
+		})
+		h.settle()
+	}
+	send("d1", "checks_requested", ref)
+	send("d2", "checks_requested", ref)
+	send("d3", "destroyed", ref)
+	send("d4", "checks_requested", ref+"-gone")
+	send("d5", "checks_requested", "refs/heads/../x")
+	got := h.want(run("merge-group", "gh-readonly-queue/main/pr-7-0123", head, 0))[0]
+	if got.File != ".buildit/queue.kdl" || got.Base != "main" || got.Branch != "" || got.Trust != "trusted" || got.Ref != ref || got.FilesKnown {
+		t.Errorf("%+v", got)
+	}
+	for id, note := range map[string]string{"d3": "asks for nothing", "d4": "removed its branch", "d5": "no branch of a merge queue"} {
+		if d := h.deliveries(c)[id]; !strings.Contains(d.Note, note) {
+			t.Errorf("%s: %+v", id, d)
+		}
+	}
+}
+
 // What nobody said whose it is counts as a fork's: a head that was found without an
 // event, and one whose event names a branch that is not there.
 func TestUnknownPullRequestIsAFork(t *testing.T) {

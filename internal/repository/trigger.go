@@ -69,6 +69,9 @@ func (m maker) trigger(ctx context.Context, info git.Commit) (pipeline.Trigger, 
 	var unknown string
 	var err error
 	switch {
+	case m.hint.onto != "": // its branch is nobody's: `when branch=` never deploys it
+		t.Event, t.Subject, t.Base = "merge-group", m.ref.Branch(), m.hint.onto
+		unknown = "a merge queue's branch is compared with nothing"
 	case m.ref.Branch() != "":
 		t.Event, t.Branch, t.Subject = "push", m.ref.Branch(), m.ref.Branch()
 		t.Changed, unknown, err = m.pushed(ctx, info.SHA)

@@ -170,6 +170,7 @@ on "push" { branches "main" "release/*" "!release/old"; paths "src/**"; paths-ig
 on "pull-request" draft="skip" { branches "main"; forks "never"; types "opened" "closed"; }
 on "tag" { tags "v*"; }
 on "schedule" cron="0 3 * * *" branch="main"
+on "merge-group" { branches "main"; }
 stage "a" { run "x"; }
 `)
 	for _, tt := range []struct {
@@ -194,6 +195,8 @@ stage "a" { run "x"; }
 		{Facts{Event: "tag", Tag: "x"}, "tag x is not of v*"},
 		{Facts{Event: "schedule", Branch: "main"}, ""},
 		{Facts{Event: "schedule", Branch: "dev"}, "the schedule runs branch main"},
+		{Facts{Event: "merge-group", Base: "main"}, ""},
+		{Facts{Event: "merge-group", Base: "dev"}, "base branch dev is not of main"},
 		{Facts{Event: "manual"}, ""},
 		{Facts{Event: "upstream"}, `the pipeline has no on "upstream"`},
 	} {
@@ -275,6 +278,45 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := Nearest(word, words); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
+
+// An event of which a condition may speak is one that its stage may run for.
+func TestEventsThatConditionsSpeakOf(t *testing.T) {
+	t.Parallel()
+	for _, on := range []string{
+		"on \"merge-group\" { branches \"main\"; }\nstage \"a\" { when base=\"main\"; run \"x\"; }\n",
+		"on \"upstream\" pipeline=\"b\"\nstage \"a\" { when tag=\"v*\"; run \"x\"; }\n",
+		"on \"upstream\" pipeline=\"b\"\nstage \"a\" { when branch=\"main\"; run \"x\"; }\n",
+	} {
+		valid(t, "pipeline \"p\"\n"+on)
+	}
+}
+
+func TestWhoHearsOfAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		event          Event
+		status, branch string
+		want           bool
+	}{
+		{Event{Status: "succeeded"}, "succeeded", "main", true},
+		{Event{Status: "succeeded"}, "failed", "main", false},
+		{Event{Status: "succeeded"}, "canceled", "main", false},
+		{Event{Status: "failed"}, "timed_out", "main", true},
+		{Event{Status: "failed"}, "errored", "main", true},
+		{Event{Status: "failed"}, "succeeded", "main", false},
+		{Event{Status: "finished"}, "succeeded", "", true},
+		{Event{Status: "finished"}, "failed", "", true},
+		{Event{Status: "finished"}, "canceled", "", true},
+		{Event{Status: "finished"}, "skipped", "", false},
+		{Event{Status: "finished", Branch: "release/*"}, "succeeded", "release/1", true},
+		{Event{Status: "finished", Branch: "release/*"}, "succeeded", "main", false},
+		{Event{Status: "finished", Branch: "main"}, "succeeded", "", false}, // of a tag
+	} {
+		if got := tt.event.Hears(tt.status, tt.branch); got != tt.want {
+			t.Errorf("%s on %q hears of %s on %q: %v", tt.event.Status, tt.event.Branch, tt.status, tt.branch, got)
 		}
 	}
 }

@@ -58,6 +58,11 @@ func (p *Pipeline) Matches(facts Facts) (bool, string) {
 
 const notForForks = "not run for forks"
 
+// WantsGroups tells whether the branch of a merge queue makes a run.
+func (p *Pipeline) WantsGroups() bool {
+	return slices.ContainsFunc(p.Events, func(e Event) bool { return e.Kind == "merge-group" })
+}
+
 // Hears tells whether an `on "upstream"` wants to know of a run that ended with this
 // status on this branch ("" for none). A run that was skipped did nothing, and nobody
 // hears of it.
@@ -115,6 +120,10 @@ func (e Event) refuses(facts Facts) string {
 		if why := e.refusesPullRequest(facts); why != "" {
 			return why
 		}
+		if len(e.Branches) > 0 && !matchPatterns(e.Branches, facts.Base) {
+			return fmt.Sprintf("base branch %s is not of %s", facts.Base, strings.Join(e.Branches, ", "))
+		}
+	case "merge-group":
 		if len(e.Branches) > 0 && !matchPatterns(e.Branches, facts.Base) {
 			return fmt.Sprintf("base branch %s is not of %s", facts.Base, strings.Join(e.Branches, ", "))
 		}

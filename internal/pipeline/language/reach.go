@@ -221,6 +221,12 @@ func (g *graph) tries() []Facts {
 				if len(g.pipeline.Events) == 0 {
 					continue // the default is forks only
 				}
+			case "merge-group":
+				facts.Base = name
+			case "upstream": // of a branch, or of a tag
+				facts.Tag, facts.Ref = name, "refs/tags/"+name
+				add(e, facts)
+				facts.Tag, facts.Branch, facts.Ref = "", name, "refs/heads/"+name
 			default:
 				facts.Branch, facts.Ref = name, "refs/heads/"+name
 			}

@@ -27,7 +27,7 @@ var events = map[string]*rule{
 		name: "on", repeat: true, oneOf: []string{"pipeline"}, example: `on "upstream" pipeline="base-images"`,
 		props: []option{{name: "pipeline", form: text(250)}, {name: "status", form: oneOf("status", "succeeded", "failed", "finished")}, {name: "branch", form: pattern}},
 	},
-	"merge-group": {name: "on", repeat: true, level: should},
+	"merge-group": {name: "on", repeat: true, children: []*rule{branches}},
 	"stack":       {name: "on", repeat: true, level: should},
 }
 
