@@ -409,3 +409,24 @@ func TestEncodeDecode(t *testing.T) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }
+
+// BenchmarkJUnit reads as many cases as a stage may have.
+func BenchmarkJUnit(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("<testsuite>")
+	for i := range MaxCases {
+		fmt.Fprintf(&text, `<testcase classname="com.acme.shop.Cart%d" name="adds%d" file="src/cart%d.py" time="0.%d"/>`, i%500, i, i%300, i%9)
+	}
+	text.WriteString("</testsuite>")
+	b.SetBytes(int64(text.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		r := &Reader{Mask: mask.Compile("correct-horse")}
+		if err := r.Read("junit", strings.NewReader(text.String())); err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Report().Encode(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
