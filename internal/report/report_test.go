@@ -195,8 +195,7 @@ func (e *endless) Read(p []byte) (int, error) {
 // not in text, not in an attribute, not in a comment, not in a name.
 func TestHugeFilesTakeNoMemory(t *testing.T) {
 	for name, begin := range map[string]string{
-		"text": "<testsuite><testcase name='a'><failure>", "CDATA": "<testsuite><testcase name='a'><system-out><![CDATA[",
-		"attribute": "<testsuite name='", "comment": "<testsuite><!--", "instruction": "<?xml ", "space": "<testsuite ",
+		"text": "<testsuite><testcase name='a'><failure>", "attribute": "<testsuite name='", "comment": "<testsuite><!--",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
