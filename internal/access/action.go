@@ -20,6 +20,8 @@ const (
 	LogRead           Action = "log:read"
 	ArtifactRead      Action = "artifact:read"
 	ArtifactDownload  Action = "artifact:download"
+	SecretRead        Action = "secret:read" // names, scopes and uses; nobody reads a value
+	SecretWrite       Action = "secret:write"
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
@@ -59,6 +61,8 @@ var granted = map[Action]string{
 	RunCancel:         Developer,
 	RunRerun:          Developer,
 	ArtifactDownload:  Developer,
+	SecretRead:        Developer,
+	SecretWrite:       Admin,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
 	TokenRead:         Admin,

@@ -17,6 +17,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
 	"github.com/buildit-dev/buildit/internal/repository"
+	"github.com/buildit-dev/buildit/internal/secret"
 )
 
 // Options are what the home does not know.
@@ -86,8 +87,9 @@ const liveEvery = 100 * time.Millisecond
 func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
+	secrets := &secret.Service{Table: home.Table, Keys: home.Keys, Clock: home.Clock}
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Secrets: secrets.Value,
 		Since: home.Clock.Now(), Live: liveEvery,
 		AllowUntrusted: o.AllowUntrusted,
 	})
@@ -106,6 +108,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	}
 	return runs, errors.Join(
 		s.API.Register(runs.Routes()...),
+		s.API.Register(secrets.Routes()...),
 		s.API.Register(runner.Routes()...),
 		s.API.Register(streams.Routes()...),
 	)
