@@ -246,7 +246,8 @@ func listTests(r *http.Request) (any, error) {
 	all := []any{
 		json.RawMessage(`{"suite":"s","class":"cart","name":"adds","file":"cart_test.go","line":12,"seconds":0.5,"status":"failed","message":"got 3\nwant 2",
 			"cells":[{"stage":"test (1)","status":"failed"},{"stage":"test (2)","status":"failed"},{"stage":"test (3)","status":"succeeded"}]` + output + `}`),
-		json.RawMessage(`{"name":"wobbly \u001b[31m","seconds":75,"status":"succeeded","flaky":true,"cells":[{"stage":"test (1)","status":"succeeded"}]}`),
+		json.RawMessage(`{"name":"wobbly \u001b[31m","seconds":75,"status":"succeeded","flaky":true,"cells":[{"stage":"test (1)","status":"succeeded"}],
+			"history":{"recent":[],"flaky_commits":2,"seconds":75}}`),
 		json.RawMessage(`{"name":"slow","seconds":9,"status":"succeeded","cells":[]}`),
 		json.RawMessage(`{"name":"quick","seconds":1,"status":"succeeded","cells":[]}`),
 	}

@@ -97,7 +97,7 @@ func (c *call) printTests(ctx context.Context, id string, list []raw[test], more
 		if t.Flaky {
 			word = "flaky"
 		}
-		rows = append(rows, []string{word, secondsText(t.Seconds), clean(t.Title(), 70), clean(cells(t), 40), clean(casePlace(t.Case), 60), clean(t.Message, 80)})
+		rows = append(rows, []string{word, secondsText(t.Seconds), clean(t.Title(), 70), clean(cells(t), 40), clean(casePlace(t.Case), 60), messageOf(t)})
 	}
 	if err := c.columns([]string{"STATUS", "TOOK", "TEST", "STAGE", "FILE", "MESSAGE"}, rows); err != nil {
 		return err
@@ -117,6 +117,15 @@ func (c *call) printTests(ctx context.Context, id string, list []raw[test], more
 		return err
 	}
 	return c.say("tests: %s in %s; --slowest N shows more of them", run.value.Tests, secondsText(run.value.Tests.Seconds))
+}
+
+// messageOf is what a test said, and whether it is known to fail now and then.
+func messageOf(t test) string {
+	message := clean(t.Message, 80)
+	if t.History == nil || t.History.FlakyCommits == 0 {
+		return message
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s [flaky on %d %s]", message, t.History.FlakyCommits, plural(t.History.FlakyCommits, "commit")))
 }
 
 // cells are the stages that a test ran in; of several, those in which it is as it is.

@@ -27,8 +27,9 @@ import (
 // its own, from the reports of attempts that are over, some rows a transaction; a result
 // that a row has already is not added again, so that every step may be done twice.
 const (
-	maxPipelineCases = 20_000 // rows of a pipeline; those not seen for longest make room
-	maxRecent        = 12     // results of a row
+	maxPipelineCases = 20_000 // rows of a pipeline; those that always pass, and were not seen for longest, make room
+	maxReportCases   = 10_000 // of one report: failed first, then flaky, then the slowest
+	maxRecent        = 20     // results of a row
 	casesAtOnce      = 40     // rows of a transaction
 	casesKept        = 90 * 24 * time.Hour
 	casesAgain       = 15 * time.Second // after a look that failed
@@ -82,6 +83,7 @@ func flakyCases(org platform.Org, run Run) platform.Partition {
 // KeepCases takes the reports that are due into the history. Errors are joined; what
 // failed is due again.
 func (s *Service) KeepCases(ctx context.Context) error {
+	s.listed.forget(s.home.Clock.Now())
 	var errs []error
 	for shard := range dueShards {
 		partition := casesDuePartition(shard)
@@ -151,7 +153,7 @@ func (s *Service) keepCases(ctx context.Context, org platform.Org, id RunID, tol
 		if c.File != "" && c.Status != report.Skipped {
 			took[c.File] += int64(math.Round(1000 * c.Seconds))
 		}
-		if seen++; seen > maxPipelineCases {
+		if seen++; seen > maxReportCases {
 			return nil // its time still counts
 		}
 		if batch = append(batch, c); len(batch) < casesAtOnce {
@@ -373,8 +375,8 @@ func (s *Service) addHistory(ctx context.Context, r ref, run Run, page []Test, n
 	return page, next, nil
 }
 
-// makeRoom counts the rows of a pipeline where they may be too many, and removes those
-// that have not been seen for longest.
+// makeRoom counts the rows of a pipeline where they may be too many, and removes first
+// those that only ever passed, and of them those that have not been seen for longest.
 func (s *Service) makeRoom(ctx context.Context, org platform.Org, run Run) error {
 	count, err := s.home.Table.Get(ctx, casesCountRow(org, run))
 	if errors.Is(err, platform.ErrNotFound) || err == nil && count.Int("rows") <= maxPipelineCases {
@@ -384,8 +386,9 @@ func (s *Service) makeRoom(ctx context.Context, org platform.Org, run Run) error
 		return err
 	}
 	type seen struct {
-		at  string
-		key platform.RowKey
+		steady bool
+		at     string
+		key    platform.RowKey
 	}
 	var all []seen
 	partition := casesPartition(org, run.Repository, run.File)
@@ -396,13 +399,19 @@ func (s *Service) makeRoom(ctx context.Context, org platform.Org, run Run) error
 			return err
 		}
 		for _, row := range page.Rows {
-			all = append(all, seen{row.Item.Text("seen"), row.Key})
+			steady := !slices.ContainsFunc(recentOf(row.Item), func(t TestResult) bool { return t.Status == report.Failed || t.Flaky })
+			all = append(all, seen{steady, row.Item.Text("seen"), row.Key})
 		}
 		if query.Cursor = page.Cursor; query.Cursor == "" {
 			break
 		}
 	}
-	slices.SortFunc(all, func(a, b seen) int { return strings.Compare(b.at, a.at) }) // newest first
+	slices.SortFunc(all, func(a, b seen) int { // what is kept longest comes first
+		if a.steady != b.steady {
+			return map[bool]int{false: -1, true: 1}[a.steady]
+		}
+		return strings.Compare(b.at, a.at)
+	})
 	keep := len(all)
 	if keep > maxPipelineCases {
 		keep = maxPipelineCases * 9 / 10 // room for some runs

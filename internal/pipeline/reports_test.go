@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/pipeline"
+	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/report"
 )
 
@@ -67,7 +69,7 @@ func suiteOf(cases string, more string) string {
 	for _, word := range strings.Fields(cases) {
 		name, rest, _ := strings.Cut(word, "=")
 		status, seconds, _ := strings.Cut(rest, ":")
-		body := map[string]string{"failed": `<failure message='no'/>`, "skipped": `<skipped/>`}[status]
+		body := map[string]string{"failed": "<failure message='no'>in " + name + "</failure>", "skipped": `<skipped/>`}[status]
 		fmt.Fprintf(&xml, `<testcase name='%s' file='%s.py' line='3' time='%s'>%s</testcase>`, name, name, seconds, body)
 	}
 	return fmt.Sprintf("pipeline \"p\"\nstage \"test\" {\n run r#\"echo \"<testsuite name='s'>%s</testsuite>\" >r.xml\"#\n report \"junit\" path=\"r.xml\"\n%s\n}\n", xml.String(), more)
@@ -90,6 +92,10 @@ func TestTestsOfARun(t *testing.T) {
 	}
 	if got := brief(w.tests(view.ID, "failed")); got != "worse failed, bad failed" {
 		t.Error(got)
+	}
+	page, _, err := w.service.Tests(t.Context(), w.org, view.ID, pipeline.TestSelection{Output: true}, 2, "")
+	if err != nil || len(page) != 2 || page[0].Output != "in worse" || page[1].Output != "in bad" {
+		t.Errorf("%+v, %v", page, err)
 	}
 	list, err := w.service.Annotations(t.Context(), w.org, view.ID)
 	if err != nil || len(list) != 2 || list[0].Stage != "test" || list[0].File != "worse.py" || list[0].Line != 3 {
@@ -196,6 +202,38 @@ stage "again" { run r#"[ -e %s ] || bad="<failure/>"; echo "<testsuite><testcase
 	}
 	if kept := list[1].History; kept == nil || len(kept.Recent) != 1 {
 		t.Errorf("%+v", kept)
+	}
+}
+
+// The history of a pipeline is bounded: what only ever passed, and was not seen for
+// longest, makes room; what has failed stays.
+func TestTestHistoryMakesRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	partition := w.org.Partition("cases", "r1", ".buildit.kdl")
+	row := func(i int, status string) platform.Row {
+		return platform.Row{Key: partition.Row("case", fmt.Sprint(i)), Item: platform.Item{
+			"name": platform.Text(fmt.Sprint(i)), "seen": platform.Stamp(time.Unix(int64(i), 0)), "version": platform.Int(1),
+			"recent": platform.TextList([]string{"run " + commitA + " key 1 " + status + " - 5 " + fmt.Sprint(i)}),
+		}}
+	}
+	rows := []platform.Row{row(0, "failed"), {Key: partition.Row("count"), Item: platform.Item{"rows": platform.Int(20_001)}}}
+	for i := range 20_000 {
+		rows = append(rows, row(i+1, "succeeded"))
+	}
+	if err := w.home.Table.PutMany(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	w.at(commitA, "1", suiteOf("new=succeeded:1", ""))
+	w.keepCases()
+	count, err := w.home.Table.Get(t.Context(), partition.Row("count"))
+	if err != nil || count.Int("rows") != 18_000 {
+		t.Errorf("%v, %v", count, err)
+	}
+	for key, kept := range map[string]bool{"0": true, "1": false, "2002": false, "2003": true, "20000": true} {
+		if _, err := w.home.Table.Get(t.Context(), partition.Row("case", key)); (err == nil) != kept {
+			t.Errorf("case %s: %v, want kept %v", key, err, kept)
+		}
 	}
 }
 

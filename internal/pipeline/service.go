@@ -34,6 +34,7 @@ type Service struct {
 
 	mu     sync.Mutex
 	graphs map[string]*Graph // by digest: immutable, so a cache is never stale
+	listed listedTests
 }
 
 // graphsKept bounds the cache of graphs; one of 1,000 stages takes about 3 MB.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -88,24 +90,36 @@ func (s *Service) Tests(ctx context.Context, org platform.Org, id RunID, which T
 	if err != nil {
 		return nil, "", err
 	}
-	all, err := s.merged(ctx, r, list, which.Output)
+	all, err := s.merged(ctx, r, list)
 	if err != nil {
 		return nil, "", err
 	}
 	if all, err = s.withFlaky(ctx, r, run, all); err != nil {
 		return nil, "", err
 	}
-	page := []Test{}
+	if after != nil {
+		from, _ := slices.BinarySearchFunc(all, *after, func(t Test, after report.Case) int {
+			return cmp.Or(report.Compare(t.Case, after), -1) // behind all that are equal
+		})
+		all = all[from:]
+	}
+	page, next := []Test{}, ""
 	for _, t := range all {
-		if !which.wants(t.Case) || after != nil && report.Compare(t.Case, *after) <= 0 {
+		if !which.wants(t.Case) {
 			continue
 		}
 		if len(page) == limit {
-			return s.addHistory(ctx, r, run, page, nextCursor(page[limit-1].Case))
+			next = nextCursor(page[limit-1].Case)
+			break
 		}
 		page = append(page, t)
 	}
-	return s.addHistory(ctx, r, run, page, "")
+	if which.Output {
+		if err := s.addOutput(ctx, r, list, page); err != nil {
+			return nil, "", err
+		}
+	}
+	return s.addHistory(ctx, r, run, page, next)
 }
 
 // testCursor is the case that the page before ended with, nil for none.
@@ -143,72 +157,163 @@ func nextCursor(c report.Case) string {
 	return text.String()
 }
 
+// listedTests are the tests of the run that was listed last, so that its pages need not
+// be read from the reports again, for as long as somebody may turn them.
+type listedTests struct {
+	mu   sync.Mutex
+	key  string
+	all  []Test
+	used time.Time
+}
+
+// listedKept is how long the tests of a run stay in memory: 100,000 take 40 MB.
+const listedKept = 30 * time.Second
+
+func (l *listedTests) get(key string, now time.Time) []Test {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.key != key {
+		return nil
+	}
+	l.used = now
+	return l.all
+}
+
+func (l *listedTests) put(key string, all []Test, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.key, l.all, l.used = key, all, now
+}
+
+func (l *listedTests) forget(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.used) > listedKept {
+		l.key, l.all = "", nil
+	}
+}
+
 // merged are the cases of the last attempts, by suite, class and name, in the order in
 // which they are shown. A case that failed in an attempt before and then passed is flaky.
-func (s *Service) merged(ctx context.Context, r ref, list []stageReport, output bool) ([]Test, error) {
-	byID := map[string]int{}
-	var all []Test
-	total := 0
-	failedBefore := map[StageKey]map[string]bool{}
+// Nobody may change what it answers.
+func (s *Service) merged(ctx context.Context, r ref, list []stageReport) ([]Test, error) {
+	key := r.org.ID() + "/" + string(r.run)
+	for _, told := range list {
+		key += "/" + told.SHA256
+	}
+	if all := s.listed.get(key, s.home.Clock.Now()); all != nil {
+		return all, nil
+	}
+	m := merger{byID: map[string]int{}}
 	for i, told := range list {
 		last := i+1 == len(list) || list[i+1].Key != told.Key
+		if i == 0 || list[i-1].Key != told.Key {
+			m.failedBefore = map[string]bool{}
+		}
 		err := s.readReport(ctx, r.org, told.SHA256, report.Visit{Case: func(c report.Case) error {
-			switch {
-			case !last && c.Status != report.Failed:
+			if last {
+				return m.add(told, c)
+			}
+			if c.Status != report.Failed {
 				return report.ErrEnough // failed ones are first
-			case !last:
-				if failedBefore[told.Key] == nil {
-					failedBefore[told.Key] = map[string]bool{}
-				}
-				failedBefore[told.Key][c.ID()] = true
-				return nil
 			}
-			if total++; total > maxRunCases {
-				return report.ErrEnough
-			}
-			c.Flaky = c.Flaky || c.Status == report.Succeeded && failedBefore[told.Key][c.ID()]
-			if !output {
-				c.Output = ""
-			}
-			cell := TestCell{told.Stage, told.Key, told.Attempt, c.Status, c.Flaky, c.Seconds, c.Message}
-			at, known := byID[c.ID()]
-			if !known {
-				byID[c.ID()] = len(all)
-				all = append(all, Test{Case: c, Cells: []TestCell{cell}})
-				return nil
-			}
-			all[at].Cells = append(all[at].Cells, cell)
-			if worseThan(c, all[at].Case) {
-				all[at].Case = c
-			}
+			m.failedBefore[c.ID()] = true
 			return nil
 		}})
 		if err := s.leftOut(ctx, told, err); err != nil {
 			return nil, err
 		}
 	}
-	for i := range all {
-		for j := range all[i].Cells {
-			if cell := &all[i].Cells[j]; cell.Message == all[i].Message {
+	for i := range m.all {
+		for j := range m.all[i].Cells {
+			if cell := &m.all[i].Cells[j]; cell.Message == m.all[i].Message {
 				cell.Message = ""
 			}
 		}
 	}
-	return all, nil
+	slices.SortStableFunc(m.all, func(a, b Test) int { return report.Compare(a.Case, b.Case) })
+	s.listed.put(key, m.all, s.home.Clock.Now())
+	return m.all, nil
+}
+
+// merger puts the cases of stages and cells together.
+type merger struct {
+	all          []Test
+	byID         map[string]int
+	total        int
+	failedBefore map[string]bool // in attempts of the stage before the last one
+}
+
+func (m *merger) add(told stageReport, c report.Case) error {
+	if m.total++; m.total > maxRunCases {
+		return report.ErrEnough
+	}
+	id := c.ID()
+	c.Flaky = c.Flaky || c.Status == report.Succeeded && m.failedBefore[id]
+	c.Output = ""
+	cell := TestCell{told.Stage, told.Key, told.Attempt, c.Status, c.Flaky, c.Seconds, c.Message}
+	at, known := m.byID[id]
+	if !known {
+		m.byID[id] = len(m.all)
+		m.all = append(m.all, Test{Case: c, Cells: []TestCell{cell}})
+		return nil
+	}
+	m.all[at].Cells = append(m.all[at].Cells, cell)
+	if worseThan(c, m.all[at].Case) {
+		m.all[at].Case = c
+	}
+	return nil
 }
 
 // withFlaky marks the cases that are known to have failed and passed on this commit, in
-// other runs of it, and sorts.
+// other runs of it.
 func (s *Service) withFlaky(ctx context.Context, r ref, run Run, all []Test) ([]Test, error) {
 	flaky, err := s.flakyOf(ctx, r.org, run)
-	if err != nil {
-		return nil, err
+	if err != nil || len(flaky) == 0 {
+		return all, err
 	}
-	for i := range all {
-		if all[i].Status == report.Succeeded && flaky[all[i].ID()] {
-			all[i].Flaky = true
+	marked := false
+	for i, t := range all {
+		if t.Status != report.Succeeded || t.Flaky || !flaky[t.ID()] {
+			continue
+		}
+		if !marked { // all is others' too
+			all, marked = slices.Clone(all), true
+		}
+		all[i].Flaky = true
+	}
+	if marked {
+		slices.SortStableFunc(all, func(a, b Test) int { return report.Compare(a.Case, b.Case) })
+	}
+	return all, nil
+}
+
+// addOutput adds to a page what failed and flaky cases have printed, from the report of
+// the cell whose case it is.
+func (s *Service) addOutput(ctx context.Context, r ref, list []stageReport, page []Test) error {
+	wanted := map[string]int{}
+	for i, t := range page {
+		if t.Status == report.Failed || t.Flaky {
+			wanted[t.ID()] = i
 		}
 	}
-	slices.SortFunc(all, func(a, b Test) int { return cmp.Or(report.Compare(a.Case, b.Case), strings.Compare(a.File, b.File)) })
-	return all, nil
+	for _, told := range latest(list) {
+		if len(wanted) == 0 {
+			return nil
+		}
+		err := s.readReport(ctx, r.org, told.SHA256, report.Visit{Case: func(c report.Case) error {
+			if c.Output == "" && c.Status != report.Failed && !c.Flaky {
+				return report.ErrEnough
+			}
+			if i, is := wanted[c.ID()]; is && c.Message == page[i].Message {
+				page[i].Output = c.Output
+				delete(wanted, c.ID())
+			}
+			return nil
+		}})
+		if err := s.leftOut(ctx, told, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -30,10 +30,13 @@ const (
 
 // Encode writes the report in its one form: equal reports are equal bytes.
 func (r *Report) Encode(to io.Writer) error {
-	zip := gzip.NewWriter(to)
+	zip, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
 	lines := json.NewEncoder(zip)
 	lines.SetEscapeHTML(false)
-	err := lines.Encode(line{V: version, Totals: &r.Totals, Coverage: r.Coverage})
+	err = lines.Encode(line{V: version, Totals: &r.Totals, Coverage: r.Coverage})
 	if err == nil && r.Summary != "" {
 		err = lines.Encode(line{Summary: r.Summary})
 	}

@@ -225,7 +225,7 @@ func (r *Reader) Read(kind string, in io.Reader) error {
 // that were asked for.
 func (r *Reader) Report() *Report {
 	out := r.report
-	slices.SortStableFunc(out.Cases, Compare)
+	slices.SortFunc(out.Cases, func(a, b Case) int { return cmp.Or(Compare(a, b), strings.Compare(a.File, b.File)) })
 	for _, c := range out.Cases {
 		out.Totals.Add(c)
 		if c.Status == Failed && c.File != "" && len(out.Annotations) < MaxAnnotations {

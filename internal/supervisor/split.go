@@ -154,7 +154,7 @@ func estimates(files []string, timings Timings) map[string]int64 {
 	}
 	median := int64(1)
 	if slices.Sort(known); len(known) > 0 {
-		median = known[len(known)/2]
+		median = known[(len(known)-1)/2]
 	}
 	for _, file := range files {
 		if _, measured := took[file]; !measured {
