@@ -23,6 +23,8 @@ const (
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
+	SecretRead        Action = "secret:read"      // names, scopes and uses; nothing reads a value
+	SecretWrite       Action = "secret:write"     // set and delete
 	JobWork           Action = "job:work"         // a supervisor, for its own attempt
 	WebhookDeliver    Action = "webhook:deliver"  // a git provider, with its own proof
 	DescriptionRead   Action = "description:read" // the API's own description
@@ -61,6 +63,8 @@ var granted = map[Action]string{
 	ArtifactDownload:  Developer,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
+	SecretRead:        Admin,
+	SecretWrite:       Admin,
 	TokenRead:         Admin,
 	TokenCreate:       Admin,
 	TokenRevoke:       Admin,

@@ -129,12 +129,20 @@ func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	if a.r.graph.Trigger.Trust != "trusted" {
 		return nil, fmt.Errorf("an untrusted run gets no secrets: %w", platform.ErrDenied)
 	}
+	above, err := a.s.above(ctx, a.r, node)
+	if err != nil {
+		return nil, err
+	}
+	user, err := a.r.graph.secretUser(node, above)
+	if err != nil {
+		return nil, err
+	}
 	values := make(map[string]string, len(names))
 	for _, secret := range names {
 		if a.s.Secrets == nil {
 			continue
 		}
-		value, err := a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name)
+		value, err := a.s.Secrets(ctx, a.r.org, user, secret.Name)
 		switch {
 		case errors.Is(err, platform.ErrNotFound): // the supervisor says which one is missing
 		case err != nil:

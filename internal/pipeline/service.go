@@ -16,7 +16,18 @@ import (
 
 // SecretSource finds the value of a secret that a stage of a trusted run names, or
 // fails with platform.ErrNotFound.
-type SecretSource func(ctx context.Context, org platform.Org, t Trigger, name string) (string, error)
+type SecretSource func(ctx context.Context, org platform.Org, by SecretUser, name string) (string, error)
+
+// SecretUser is the attempt that a secret is for.
+type SecretUser struct {
+	Trigger  Trigger
+	Run      RunID
+	Pipeline string
+	Stage    string
+	// Environment is that of the stage; "" in a pull request, which gets none of an
+	// environment's secrets.
+	Environment string
+}
 
 // Observer hears of what has become durable, in the process that did it: a
 // terminal, or the followers of a log. It must not block.

@@ -73,7 +73,7 @@ func newWorld(t *testing.T, changes ...change) *world {
 	w.store = pipeline.NewLogStore(w.home.Blobs)
 	w.service = pipeline.New(w.home, pipeline.Parts{
 		Log: slog.New(slog.DiscardHandler), Logs: w.store, Observe: w, AllowUntrusted: true,
-		Secrets: func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
+		Secrets: func(_ context.Context, _ platform.Org, _ pipeline.SecretUser, name string) (string, error) {
 			value, has := w.secrets[name]
 			if !has {
 				return "", platform.ErrNotFound

@@ -42,7 +42,11 @@ func (a *attempt) fetchSecrets(calls context.Context) error {
 	}
 	a.masks = mask.Compile(masked...)
 	if missing != nil {
-		return failed(ReasonSecretMissing, "There is no value for the secret %s.", strings.Join(missing, ", "))
+		looked := ""
+		if a.job.SecretScopes != "" {
+			looked = "; looked in: " + a.job.SecretScopes
+		}
+		return failed(ReasonSecretMissing, "There is no value for the secret %s%s.", strings.Join(missing, ", "), looked)
 	}
 	return nil
 }

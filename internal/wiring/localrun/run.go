@@ -93,7 +93,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 
 // secretsOf finds secrets among those that were given.
 func secretsOf(given map[string]string) pipeline.SecretSource {
-	return func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
+	return func(_ context.Context, _ platform.Org, _ pipeline.SecretUser, name string) (string, error) {
 		value, has := given[name]
 		if !has {
 			return "", platform.ErrNotFound

@@ -17,6 +17,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
 	"github.com/buildit-dev/buildit/internal/repository"
+	"github.com/buildit-dev/buildit/internal/secret"
 )
 
 // Options are what the home does not know.
@@ -62,7 +63,8 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{API: mux, Functions: map[string]platform.Function{}}
-	runs, err := s.addPipeline(home, credentials, o)
+	secrets := secret.New(home, repository.Named(home.Table))
+	runs, err := s.addPipeline(home, credentials, secrets, o)
 	if err != nil {
 		return nil, err
 	}
@@ -83,13 +85,13 @@ const liveEvery = 100 * time.Millisecond
 
 // addPipeline adds runs: their routes, their state machines' function, the protocol
 // of their supervisors, and the streams that follow them.
-func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, secrets *secret.Service, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
 	runs := pipeline.New(home, pipeline.Parts{
 		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
 		Since: home.Clock.Now(), Live: liveEvery,
-		AllowUntrusted: o.AllowUntrusted,
+		AllowUntrusted: o.AllowUntrusted, Secrets: secretsOf(secrets),
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
@@ -107,6 +109,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 		s.API.Register(runs.Routes()...),
 		s.API.Register(runner.Routes()...),
 		s.API.Register(streams.Routes()...),
+		s.API.Register(secrets.Routes()...),
 	)
 }
 
