@@ -129,7 +129,7 @@ func readSecret(env *environment, file string) (string, error) {
 		from = opened
 	} else if terminal, is := from.(*os.File); is {
 		if at, err := terminal.Stat(); err == nil && at.Mode()&os.ModeCharDevice != 0 {
-			return "", mistake("the value comes from standard input or from --file FILE, so that no other program sees it: buildit secret set NAME < FILE")
+			return "", mistake("the value comes from standard input (< FILE) or from a file that a flag names, so that no other program sees it")
 		}
 	}
 	data, err := io.ReadAll(io.LimitReader(from, maxSecretFile))

@@ -20,6 +20,7 @@ import (
 //	edge      acme#run#<run>#       edge#<key of the need>#<key>#
 //	slot      acme#run#<run>#       slot#<key of the matrix>#<number, 3 digits>#
 //	artifact  acme#run#<run>#       artifact#<name>#<key>#
+//	notice    acme#run#<run>#       notice#<code>#
 //	event     acme#run#<run>#       event#<kind and key of the row>#<version, 8 digits>#
 //	outbox    acme#run#<run>#       outbox#<kind>#<key>#<version, 8 digits>#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#

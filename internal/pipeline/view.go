@@ -14,6 +14,7 @@ type View struct {
 	Run
 	Stages    []Stage    `json:"stages"`
 	Artifacts []Artifact `json:"artifacts"`
+	Notices   []Notice   `json:"notices,omitempty"` // of the run, as those of a stage are of it
 }
 
 // View reads a run.
@@ -36,6 +37,9 @@ func (s *Service) View(ctx context.Context, org platform.Org, id RunID) (View, e
 		slices.SortFunc(view.Stages, func(a, b Stage) int {
 			return cmp.Compare(r.graph.byKey[a.Key], r.graph.byKey[b.Key])
 		})
+	}
+	if view.Notices, err = s.runNotices(ctx, org, id); err != nil {
+		return View{}, err
 	}
 	view.Artifacts, err = s.Artifacts(ctx, org, id)
 	return view, err
