@@ -1,147 +1,162 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
 
 func init() {
 	register(verb{
-		name: "secret", summary: "keep values that stages name; nothing shows one again",
-		usage: "set NAME [--repo REPO [--pipeline NAME] | --environment NAME] [--file FILE] | list [--rotate] |\n" +
-			"         rm NAME [--repo REPO [--pipeline NAME] | --environment NAME] [--json]",
-		example: "buildit secret set DEPLOY_KEY --repo shop --file key.pem",
-		flags:   append([]string{"set", "list", "rm", "--repo", "--pipeline", "--environment", "--file", "--rotate"}, apiFlags...),
-		run:     secretVerb,
+		name: "secret", summary: "set, list and remove the secrets that stages ask for by name",
+		usage: `set NAME [--file FILE] [SCOPE] | list | rm NAME [SCOPE] [--json]
+SCOPE:   --repo REPO, --repo REPO --pipeline FILE, or --environment NAME; the organization if there is none`,
+		example: "buildit secret set NPM_TOKEN --repo shop < token.txt",
+		flags:   append([]string{"set", "list", "rm", "--file", "--repo", "--pipeline", "--environment"}, apiFlags...),
+		run:     secrets,
 	})
 }
 
-var secretVerbs = map[string]func(context.Context, *environment, []string) int{
-	"set":  apiVerb("secret set", 1, 1, secretSet),
-	"list": apiVerb("secret list", 0, 0, secretList),
-	"rm":   apiVerb("secret rm", 1, 1, secretRemove),
-}
-
-func secretVerb(ctx context.Context, env *environment, args []string) int {
+func secrets(ctx context.Context, env *environment, args []string) int {
 	if len(args) == 0 {
-		return verbs["secret"].usageError(env, "what about secrets?")
+		return verbs["secret"].usageError(env, "say what to do: set, list or rm")
 	}
-	do, ok := secretVerbs[args[0]]
-	if !ok {
-		return verbs["secret"].usageError(env, "there is no %q%s", args[0], meant(args[0], slices.Sorted(maps.Keys(secretVerbs))))
+	switch word, rest := args[0], args[1:]; word {
+	case "set":
+		return apiVerb("secret set", 1, 1, secretSet)(ctx, env, rest)
+	case "list":
+		return apiVerb("secret list", 0, 0, secretList)(ctx, env, rest)
+	case "rm":
+		return apiVerb("secret rm", 1, 1, secretRemove)(ctx, env, rest)
+	default:
+		return verbs["secret"].usageError(env, "there is no %q: set, list and rm are", word)
 	}
-	return do(ctx, env, args[1:])
 }
 
-// secretInfo is what the CLI prints of a secret.
+// secretInfo is what the CLI prints of a secret: there is no value in it.
 type secretInfo struct {
 	Name        string    `json:"name"`
-	Scope       string    `json:"scope"`
 	Repository  string    `json:"repository"`
 	Pipeline    string    `json:"pipeline"`
 	Environment string    `json:"environment"`
-	SetBy       string    `json:"set_by"`
 	SetAt       time.Time `json:"set_at"`
-	LastUsed    *struct {
-		Run   string    `json:"run"`
-		Stage string    `json:"stage"`
-		At    time.Time `json:"at"`
-	} `json:"last_used"`
+	By          string    `json:"set_by"`
+	UsedAt      time.Time `json:"last_used_at"`
+	Run         string    `json:"last_used_run"`
+	Stage       string    `json:"last_used_stage"`
 }
 
-// scope says where a secret is valid.
-func (s secretInfo) scope() string {
-	switch s.Scope {
-	case "pipeline":
-		return "pipeline " + s.Pipeline + " of " + s.Repository
-	case "repository":
-		return "repository " + s.Repository
-	case "environment":
-		return "environment " + s.Environment
-	}
-	return s.Scope
+// scopeChoice is how a command line says where a secret holds.
+type scopeChoice struct{ repo, pipeline, environment *string }
+
+func whichScope(o *options) scopeChoice {
+	return scopeChoice{o.flags.String("repo", "", ""), o.flags.String("pipeline", "", ""), o.flags.String("environment", "", "")}
 }
 
-// flags are the words that name the scope again.
-func (s secretInfo) flags() string {
-	var words []string
-	for _, f := range [][2]string{{"--repo", s.Repository}, {"--pipeline", s.Pipeline}, {"--environment", s.Environment}} {
-		if f[1] != "" {
-			words = append(words, f[0], f[1])
+// fields are the scope as the API takes it.
+func (w scopeChoice) fields(ctx context.Context, c *call) (map[string]string, error) {
+	fields := map[string]string{}
+	switch {
+	case *w.environment != "" && *w.repo != "":
+		return nil, mistake("a secret holds in an environment or in a repository: leave --environment or --repo out")
+	case *w.pipeline != "" && *w.repo == "":
+		return nil, mistake("--pipeline is one of a repository: say which with --repo")
+	case *w.repo != "":
+		found, err := findRepository(ctx, c, *w.repo)
+		if err != nil {
+			return nil, err
 		}
+		fields["repository"] = found.value.ID
 	}
-	return strings.Join(words, " ")
+	if *w.pipeline != "" {
+		fields["pipeline"] = filepath.ToSlash(*w.pipeline)
+	}
+	if *w.environment != "" {
+		fields["environment"] = *w.environment
+	}
+	return fields, nil
 }
 
-// secretScope are the flags that say where a secret is valid.
-type secretScope struct{ repository, pipeline, environment string }
-
-func (s *secretScope) add(o *options) {
-	o.flags.StringVar(&s.repository, "repo", "", "")
-	o.flags.StringVar(&s.pipeline, "pipeline", "", "")
-	o.flags.StringVar(&s.environment, "environment", "", "")
-}
+const maxSecret = 32 << 10 // bytes
 
 func secretSet(o *options) func(context.Context, *call) error {
-	var scope secretScope
-	scope.add(o)
+	which := whichScope(o)
 	file := o.flags.String("file", "", "")
 	return func(ctx context.Context, c *call) error {
-		value, err := readSecret(c.env, *file)
+		fields, err := which.fields(ctx, c)
 		if err != nil {
 			return err
 		}
+		if fields["value"], err = readSecret(c.env, *file); err != nil {
+			return err
+		}
 		var answer raw[secretInfo]
-		err = c.do(ctx, http.MethodPut, "/secrets/"+url.PathEscape(c.words[0]), map[string]string{
-			"value": value, "repository": scope.repository, "pipeline": scope.pipeline, "environment": scope.environment,
-		}, &answer)
-		if err != nil || c.json {
+		if err := c.do(ctx, http.MethodPut, secretPath(c.words[0], nil), fields, &answer); err != nil || c.json {
 			return orJSON(c, err, answer)
 		}
-		return c.say("%s is set for the %s; a stage names it: secret %q", answer.value.Name, answer.value.scope(), answer.value.Name)
+		return c.say("secret %s is set; stages get it that have `secret %q`", c.words[0], c.words[0])
 	}
 }
 
-const maxSecretFile = 1 << 20 // bytes; the server says what is too much
-
-// readSecret takes a value from a file, or from standard input. One newline at its
-// end is the editor's or echo's, not the value's, except in a text of several lines.
+// readSecret reads a value from a file or from standard input, never from the command
+// line, which others can see. The line end behind a value of one line is not part of it.
 func readSecret(env *environment, file string) (string, error) {
-	from := env.stdin
-	if file != "" && file != "-" {
+	var text []byte
+	var err error
+	if file == "" {
+		text, err = io.ReadAll(io.LimitReader(env.stdin, maxSecret+3)) // the server says how long it may be
+	} else {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(env.dir, file)
 		}
-		opened, err := os.Open(file)
-		if err != nil {
-			return "", err
-		}
-		defer opened.Close()
-		from = opened
-	} else if terminal, is := from.(*os.File); is {
-		if at, err := terminal.Stat(); err == nil && at.Mode()&os.ModeCharDevice != 0 {
-			return "", mistake("the value comes from standard input (< FILE) or from a file that a flag names, so that no other program sees it")
-		}
+		text, err = os.ReadFile(file)
 	}
-	data, err := io.ReadAll(io.LimitReader(from, maxSecretFile))
-	value := string(data)
-	if line := strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r"); !strings.Contains(line, "\n") {
-		value = line
+	if err != nil {
+		return "", err
 	}
-	return value, err
+	value := string(text)
+	if line, rest, _ := strings.Cut(value, "\n"); rest == "" {
+		value = strings.TrimSuffix(line, "\r")
+	}
+	if value == "" {
+		return "", mistake("the value comes by standard input or --file, and there it is empty")
+	}
+	return value, nil
 }
 
-func secretList(o *options) func(context.Context, *call) error {
-	rotate := o.flags.Bool("rotate", false, "")
+func secretPath(name string, scope map[string]string) string {
+	query := url.Values{}
+	for field, value := range scope {
+		query.Set(field, value)
+	}
+	path := "/secrets/" + url.PathEscape(name)
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return path
+}
+
+func secretRemove(o *options) func(context.Context, *call) error {
+	which := whichScope(o)
+	return func(ctx context.Context, c *call) error {
+		scope, err := which.fields(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := c.do(ctx, http.MethodDelete, secretPath(c.words[0], scope), nil, nil); err != nil || c.json {
+			return err
+		}
+		return c.say("secret %s is removed", c.words[0])
+	}
+}
+
+func secretList(*options) func(context.Context, *call) error {
 	return func(ctx context.Context, c *call) error {
 		list := []raw[secretInfo]{}
 		err := eachPage(ctx, c, "/secrets", nil, func(s raw[secretInfo]) bool {
@@ -152,59 +167,44 @@ func secretList(o *options) func(context.Context, *call) error {
 			return orJSON(c, err, list)
 		}
 		if len(list) == 0 {
-			return c.say("no secret; `buildit secret set NAME` keeps one, with its value from standard input")
+			return c.say("no secret yet; `buildit secret set NAME` sets one")
 		}
-		if *rotate {
-			return c.printRotation(list)
+		names, err := repositoryNames(ctx, c)
+		if err != nil {
+			return err
 		}
 		now := time.Now()
 		var rows [][]string
-		for _, item := range list {
-			s, used := item.value, "never"
-			if s.LastUsed != nil {
-				used = ago(s.LastUsed.At, now) + " by " + clean(s.LastUsed.Stage, 40) + " of run " + clean(s.LastUsed.Run, 26)
-			}
-			rows = append(rows, []string{clean(s.Name, 60), clean(s.scope(), 80), clean(s.SetBy, 30), ago(s.SetAt, now), used})
+		for _, s := range list {
+			rows = append(rows, s.value.row(names, now))
 		}
-		return c.columns([]string{"NAME", "SCOPE", "SET BY", "SET", "LAST USED"}, rows)
+		return c.columns([]string{"SECRET", "SCOPE", "SET", "BY", "LAST USED", "IN"}, rows)
 	}
 }
 
-// printRotation lists what to type to replace every value, the oldest first: for the
-// day on which somebody may have seen them all.
-func (c *call) printRotation(list []raw[secretInfo]) error {
-	slices.SortStableFunc(list, func(a, b raw[secretInfo]) int { return cmp.Compare(a.value.SetAt.UnixNano(), b.value.SetAt.UnixNano()) })
-	now := time.Now()
-	for _, item := range list {
-		s := item.value
-		line := strings.TrimRight("buildit secret set "+clean(s.Name, 100)+" "+clean(s.flags(), 500), " ")
-		if err := c.say("%s  # set %s", line, ago(s.SetAt, now)); err != nil {
-			return err
-		}
+func (s secretInfo) row(names map[string]string, now time.Time) []string {
+	scope := "organization"
+	switch {
+	case s.Environment != "":
+		scope = "environment " + s.Environment
+	case s.Pipeline != "":
+		scope = firstOf(names[s.Repository], s.Repository) + " " + s.Pipeline
+	case s.Repository != "":
+		scope = firstOf(names[s.Repository], s.Repository)
 	}
-	return nil
+	used, in := "never", ""
+	if !s.UsedAt.IsZero() {
+		used, in = ago(s.UsedAt, now), fmt.Sprintf("%s of %s", clean(s.Stage, 40), s.Run)
+	}
+	return []string{clean(s.Name, 63), clean(scope, 60), ago(s.SetAt, now), clean(s.By, 30), used, in}
 }
 
-func secretRemove(o *options) func(context.Context, *call) error {
-	var scope secretScope
-	scope.add(o)
-	return func(ctx context.Context, c *call) error {
-		query := url.Values{}
-		for name, value := range map[string]string{"repository": scope.repository, "pipeline": scope.pipeline, "environment": scope.environment} {
-			if value != "" {
-				query.Set(name, value)
-			}
-		}
-		path := "/secrets/" + url.PathEscape(c.words[0])
-		if len(query) > 0 {
-			path += "?" + query.Encode()
-		}
-		if err := c.do(ctx, http.MethodDelete, path, nil, nil); err != nil {
-			return err
-		}
-		if c.json {
-			return c.printJSON(map[string]string{"deleted": c.words[0]})
-		}
-		return c.say("%s is deleted; attempts that are running keep it", c.words[0])
-	}
+// repositoryNames are the names of the connected repositories, by id.
+func repositoryNames(ctx context.Context, c *call) (map[string]string, error) {
+	names := map[string]string{}
+	err := eachPage(ctx, c, "/repositories", nil, func(r raw[repository]) bool {
+		names[r.value.ID] = r.value.Name
+		return true
+	})
+	return names, err
 }

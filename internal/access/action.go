@@ -20,11 +20,11 @@ const (
 	LogRead           Action = "log:read"
 	ArtifactRead      Action = "artifact:read"
 	ArtifactDownload  Action = "artifact:download"
+	SecretRead        Action = "secret:read" // names, scopes and uses; nobody reads a value
+	SecretWrite       Action = "secret:write"
 	TokenRead         Action = "token:read"
 	TokenCreate       Action = "token:create"
 	TokenRevoke       Action = "token:revoke"
-	SecretRead        Action = "secret:read"      // names, scopes and uses; nothing reads a value
-	SecretWrite       Action = "secret:write"     // set and delete
 	JobWork           Action = "job:work"         // a supervisor, for its own attempt
 	WebhookDeliver    Action = "webhook:deliver"  // a git provider, with its own proof
 	DescriptionRead   Action = "description:read" // the API's own description
@@ -61,10 +61,10 @@ var granted = map[Action]string{
 	RunCancel:         Developer,
 	RunRerun:          Developer,
 	ArtifactDownload:  Developer,
+	SecretRead:        Developer,
+	SecretWrite:       Admin,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
-	SecretRead:        Admin,
-	SecretWrite:       Admin,
 	TokenRead:         Admin,
 	TokenCreate:       Admin,
 	TokenRevoke:       Admin,

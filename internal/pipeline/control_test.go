@@ -146,16 +146,6 @@ stage "a" { secret "TOKEN"; run "echo it is $TOKEN"; }
 	expect(t, w.end(run), pipeline.Errored, "a errored")
 }
 
-func TestMissingSecretSaysWhereItWasLookedFor(t *testing.T) {
-	t.Parallel()
-	view := newWorld(t).run("pipeline \"p\"\nstage \"a\" { secret \"NOWHERE\"; run \"echo ran\"; }\n")
-	st := view.Stages[0]
-	want := "There is no value for the secret NOWHERE; looked in: pipeline p of shop, repository shop, organization."
-	if st.Status != pipeline.StageErrored || st.Reason != "secret-missing" || st.Why != want {
-		t.Errorf("%s, %s: %s\nwant %s", st.Status, st.Reason, st.Why, want)
-	}
-}
-
 func TestBranchNameWithShellCodeIsHarmless(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -65,11 +65,6 @@ func (g *Graph) job(org string, node, attempt int, above upstream) (supervisor.J
 			Name: name, Script: c.Script, Dir: expand(c.DirT, &err), Timeout: c.Timeout,
 		})
 	}
-	if len(spec.Secrets) > 0 && err == nil {
-		var user SecretUser
-		user, err = g.secretUser(node, above)
-		job.SecretScopes = user.scopes()
-	}
 	for _, s := range spec.Secrets {
 		job.Secrets = append(job.Secrets, supervisor.SecretUse{Name: s.Name, As: orText(s.As, s.Name), File: s.File})
 	}

@@ -12,22 +12,12 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/secret"
 )
 
 // SecretSource finds the value of a secret that a stage of a trusted run names, or
 // fails with platform.ErrNotFound.
-type SecretSource func(ctx context.Context, org platform.Org, by SecretUser, name string) (string, error)
-
-// SecretUser is the attempt that a secret is for.
-type SecretUser struct {
-	Trigger  Trigger
-	Run      RunID
-	Pipeline string
-	Stage    string
-	// Environment is that of the stage; "" in a pull request, which gets none of an
-	// environment's secrets.
-	Environment string
-}
+type SecretSource func(ctx context.Context, org platform.Org, use secret.Use, name string) (string, error)
 
 // Observer hears of what has become durable, in the process that did it: a
 // terminal, or the followers of a log. It must not block.

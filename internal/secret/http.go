@@ -6,47 +6,41 @@ import (
 	"github.com/buildit-dev/buildit/internal/access"
 )
 
-// SetRequest brings a value, and where it is valid: the organization if nothing is said.
+// SetRequest brings a value. It is never answered again.
 type SetRequest struct {
-	Value       string `json:"value"`
-	Repository  string `json:"repository,omitempty"` // id or name
-	Pipeline    string `json:"pipeline,omitempty"`   // of the repository
-	Environment string `json:"environment,omitempty"`
+	Value string `json:"value"`
+	Scope
 }
 
-// Routes are this package's part of the API. None answers a value.
+// scopeQuery names the scope of a secret that is not in a body.
+var scopeQuery = map[string]string{
+	"repository": "Id of the repository that it holds in.", "pipeline": "Beside repository: the pipeline file that it holds in.",
+	"environment": "Name of the environment that it holds in.",
+}
+
+// Routes are this package's part of the API.
 func (s *Service) Routes() []access.Route {
+	const secrets = "/api/v1/orgs/{org}/secrets"
 	return []access.Route{
 		{
-			Pattern: "GET /api/v1/orgs/{org}/secrets", Action: access.SecretRead, Resource: access.OfOrg(),
-			Summary: "List the secrets: scope, who set each, and its last use; never a value", Out: access.Page[Secret]{},
-			Query: access.WindowQuery(nil), Handle: s.getSecrets,
+			Pattern: "GET " + secrets, Action: access.SecretRead, Resource: access.OfOrg(),
+			Summary: "List secrets: their scopes, who set them, and when which stage last used them; never a value",
+			Out:     access.Page[Secret]{}, Handle: s.getSecrets,
 		},
 		{
-			Pattern: "PUT /api/v1/orgs/{org}/secrets/{name}", Action: access.SecretWrite, Resource: access.OfOrg(),
-			Summary: "Keep a secret under a name, in place of the one that was there", In: SetRequest{}, Out: Secret{},
-			MaxBody: 8 * maxValue, Handle: s.putSecret,
+			Pattern: "PUT " + secrets + "/{secret}", Action: access.SecretWrite, Resource: access.InPath("secret"),
+			Summary: "Set a secret; a scope that is not named is the organization", In: SetRequest{}, Out: Secret{}, Handle: s.putSecret,
 		},
 		{
-			Pattern: "DELETE /api/v1/orgs/{org}/secrets/{name}", Action: access.SecretWrite, Resource: access.OfOrg(),
-			Summary: "Forget a secret; runs that have it keep it", Status: http.StatusNoContent,
-			Query: map[string]string{
-				"repository":  "Id or name of the repository that it is of.",
-				"pipeline":    "The pipeline of the repository that it is of.",
-				"environment": "The environment that it is of.",
-			},
-			Handle: s.deleteSecret,
+			Pattern: "DELETE " + secrets + "/{secret}", Action: access.SecretWrite, Resource: access.InPath("secret"),
+			Summary: "Remove a secret", Status: http.StatusNoContent, Query: scopeQuery, Handle: s.deleteSecret,
 		},
 	}
 }
 
 func (s *Service) getSecrets(r *http.Request, caller access.Caller) (any, error) {
-	window, err := access.ParseWindow(r)
-	if err != nil {
-		return nil, err
-	}
-	list, cursor, err := s.List(r.Context(), caller.Org, window.Limit, window.Cursor)
-	return access.NewPage(list, cursor), window.Error(err)
+	list, err := s.List(r.Context(), caller.Org)
+	return access.NewPage(list, ""), err
 }
 
 func (s *Service) putSecret(r *http.Request, caller access.Caller) (any, error) {
@@ -54,12 +48,11 @@ func (s *Service) putSecret(r *http.Request, caller access.Caller) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	scope := Scope{Repository: in.Repository, Pipeline: in.Pipeline, Environment: in.Environment}
-	return s.Set(r.Context(), caller.Org, scope, r.PathValue("name"), in.Value, caller.Name)
+	return s.Set(r.Context(), caller.Org, in.Scope, r.PathValue("secret"), in.Value, caller.Name)
 }
 
 func (s *Service) deleteSecret(r *http.Request, caller access.Caller) (any, error) {
 	query := r.URL.Query()
 	scope := Scope{Repository: query.Get("repository"), Pipeline: query.Get("pipeline"), Environment: query.Get("environment")}
-	return nil, s.Delete(r.Context(), caller.Org, scope, r.PathValue("name"), caller.Name)
+	return nil, s.Delete(r.Context(), caller.Org, scope, r.PathValue("secret"), caller.Name)
 }

@@ -10,52 +10,52 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 )
 
-const dataKey = 32 // bytes: AES-256
+// sealed is a value at rest: AES-256-GCM under a key of its own, which is wrapped.
+type sealed struct{ key, box []byte }
 
-// bound ties a sealed value to its place. It is no secret.
-func bound(org platform.Org, scope Scope, name string) map[string]string {
+// binding is what a value is bound to; it is no secret.
+func binding(org platform.Org, scope Scope, name string) map[string]string {
 	parts := scope.parts()
-	return map[string]string{
-		"org": org.ID(), "purpose": "secret", "scope": parts[0], "repository": parts[1], "part": parts[2], "name": name,
-	}
+	return map[string]string{"org": org.ID(), "scope": parts[0], "of": parts[1], "file": parts[2], "secret": name}
 }
 
-// sealed is a value at rest: its data key, wrapped, and the ciphertext under it.
-type sealed struct{ key, text []byte }
+// bound is the binding as the additional data of the value's own seal.
+func bound(org platform.Org, scope Scope, name string) []byte {
+	return fmt.Appendf(nil, "%q", append(scope.parts(), org.ID(), name))
+}
 
-// seal encrypts a value under a new data key that opens for its place alone. The
-// ciphertext needs no further binding: the key is used once.
 func (s *Service) seal(ctx context.Context, org platform.Org, scope Scope, name, value string) (sealed, error) {
-	key := make([]byte, dataKey)
-	rand.Read(key) // never fails
-	defer clear(key)
-	box, err := boxOf(key)
+	key := make([]byte, 32)
+	rand.Read(key) // never fails: crypto/rand ends the program instead
+	box, err := newGCM(key)
 	if err != nil {
 		return sealed{}, err
 	}
-	wrapped, err := s.home.Keys.Wrap(ctx, key, bound(org, scope, name))
-	return sealed{wrapped, box.Seal(nil, nil, []byte(value), nil)}, err
+	wrapped, err := s.Keys.Wrap(ctx, key, binding(org, scope, name))
+	if err != nil {
+		return sealed{}, fmt.Errorf("wrap the key of secret %s: %w", name, err)
+	}
+	return sealed{wrapped, box.Seal(nil, nil, []byte(value), bound(org, scope, name))}, nil
 }
 
-// open is the only way back to a value.
 func (s *Service) open(ctx context.Context, org platform.Org, scope Scope, name string, at sealed) (string, error) {
-	key, err := s.home.Keys.Unwrap(ctx, at.key, bound(org, scope, name))
+	key, err := s.Keys.Unwrap(ctx, at.key, binding(org, scope, name))
+	if err != nil {
+		return "", fmt.Errorf("unwrap the key of secret %s: %w", name, err)
+	}
+	box, err := newGCM(key)
 	if err != nil {
 		return "", err
 	}
-	defer clear(key)
-	box, err := boxOf(key)
+	value, err := box.Open(nil, nil, at.box, bound(org, scope, name))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("open secret %s: %w", name, platform.ErrDenied)
 	}
-	text, err := box.Open(nil, nil, at.text, nil)
-	if err != nil {
-		return "", fmt.Errorf("the value was changed at rest: %w", platform.ErrDenied)
-	}
-	return string(text), nil
+	return string(value), nil
 }
 
-func boxOf(key []byte) (cipher.AEAD, error) {
+// newGCM is AES-GCM that draws its nonce by itself and stores it before the box.
+func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err

@@ -1,9 +1,13 @@
 package secret_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -12,164 +16,185 @@ import (
 	"github.com/buildit-dev/buildit/internal/secret"
 )
 
-var acme = platform.System("acme", "test")
-
-func open(t *testing.T) (*secret.Service, platform.Home) {
+func open(t *testing.T) (*secret.Service, platform.Org) {
 	t.Helper()
 	clock := memory.NewClock()
-	home := platform.Home{Table: memory.NewTable(clock), Keys: memory.NewKeys(), Clock: clock, IDs: memory.NewIDs()}
-	return secret.New(home, func(_ context.Context, _ platform.Org, name string) (string, string, error) {
-		id, known := map[string]string{"shop": "r-shop", "r-shop": "r-shop", "blog": "r-blog"}[name]
-		if !known {
-			return "", "", problem.New(problem.NotFound, "No repository %q is connected.", name)
-		}
-		return id, strings.TrimPrefix(id, "r-"), nil
-	}), home
+	return &secret.Service{Table: memory.NewTable(clock), Keys: memory.NewKeys(), Clock: clock}, platform.System("acme", "test")
 }
 
-func set(t *testing.T, s *secret.Service, scope secret.Scope, name, value string) {
+func set(t *testing.T, s *secret.Service, org platform.Org, scope secret.Scope, name, value string) {
 	t.Helper()
-	if _, err := s.Set(t.Context(), acme, scope, name, value, "ada"); err != nil {
+	if _, err := s.Set(t.Context(), org, scope, name, value, "ann"); err != nil {
 		t.Fatal(err)
 	}
 }
+
+const file = ".buildit.kdl"
 
 func TestNarrowestScopeWins(t *testing.T) {
 	t.Parallel()
-	s, _ := open(t)
-	deploy := secret.Asker{Repository: "r-shop", Pipeline: "ci", Environment: "production", Run: "run1", Stage: "deploy"}
-	scopes := []secret.Scope{{}, {Repository: "shop"}, {Environment: "production"}, {Repository: "shop", Pipeline: "ci"}}
-	for i, value := range []string{"of-organization", "of-repository", "of-environment", "of-pipeline"} {
-		set(t, s, scopes[i], "KEY", value)
-		if got, err := s.Value(t.Context(), acme, deploy, "KEY"); got != value || err != nil {
-			t.Errorf("with %+v: %q, %v, want %q", scopes[i], got, err, value)
+	s, org := open(t)
+	use := secret.Use{Repository: "r1", Pipeline: file, Environment: "production", Run: "run-1", Stage: "deploy"}
+	value := func(use secret.Use) string {
+		got, err := s.Value(t.Context(), org, use, "TOKEN")
+		if errors.Is(err, platform.ErrNotFound) {
+			return "none"
 		}
-	}
-	for _, c := range []struct {
-		who  string
-		by   secret.Asker
-		want string
-	}{
-		{"a stage without an environment", secret.Asker{Repository: "r-shop", Pipeline: "other"}, "of-repository"},
-		{"another environment", secret.Asker{Repository: "r-blog", Pipeline: "ci", Environment: "staging"}, "of-organization"},
-		{"another repository with a pipeline of the name", secret.Asker{Repository: "r-blog", Pipeline: "ci"}, "of-organization"},
-	} {
-		if got, err := s.Value(t.Context(), acme, c.by, "KEY"); got != c.want || err != nil {
-			t.Errorf("%s: %q, %v, want %q", c.who, got, err, c.want)
-		}
-	}
-	if _, err := s.Value(t.Context(), platform.System("other", "test"), deploy, "KEY"); !errors.Is(err, platform.ErrNotFound) {
-		t.Errorf("another organization: %v", err)
-	}
-}
-
-func TestMovedRowDoesNotOpen(t *testing.T) {
-	t.Parallel()
-	s, home := open(t)
-	set(t, s, secret.Scope{Environment: "production"}, "KEY", "the production key")
-	p := acme.Partition("secrets")
-	item, err := home.Table.Get(t.Context(), p.Row("secret", "environment", "", "production", "KEY"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for where, key := range map[string]platform.RowKey{
-		"the organization's scope": p.Row("secret", "organization", "", "", "KEY"),
-		"another name":             p.Row("secret", "environment", "", "production", "OTHER"),
-		"another environment":      p.Row("secret", "environment", "", "staging", "KEY"),
-	} {
-		if _, err := home.Table.Write(t.Context(), platform.Put{Key: key, Item: item}); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
-		parts := key.Parts()
-		got, err := s.Value(t.Context(), acme, secret.Asker{Environment: parts[3]}, parts[4])
-		if !errors.Is(err, platform.ErrDenied) || got != "" {
-			t.Errorf("%s: %q, %v, want denied", where, got, err)
+		return got
+	}
+	want := "none"
+	for _, scope := range []secret.Scope{{}, {Repository: "r1"}, {Environment: "production"}, {Repository: "r1", Pipeline: file}} {
+		if got := value(use); got != want {
+			t.Errorf("before %s is set: %q, want %q", scope, got, want)
+		}
+		want = "of-" + scope.String()
+		set(t, s, org, scope, "TOKEN", want)
+	}
+	if got := value(use); got != want {
+		t.Errorf("in the end %q", got)
+	}
+	for name, other := range map[string]secret.Use{
+		"of-repository":             {Repository: "r1", Pipeline: "other/.buildit.kdl"},
+		"of-environment production": {Repository: "r2", Pipeline: file, Environment: "production"},
+		"of-organization":           {Repository: "r2", Pipeline: file},
+	} {
+		if got := value(other); got != name {
+			t.Errorf("%+v: %q, want %q", other, got, name)
 		}
 	}
-	changed := item.Clone()
-	changed["text"].(platform.Bytes)[20] ^= 1
-	if _, err := home.Table.Write(t.Context(), platform.Put{Key: p.Row("secret", "environment", "", "production", "KEY"), Item: changed}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Value(t.Context(), acme, secret.Asker{Environment: "production"}, "KEY"); !errors.Is(err, platform.ErrDenied) {
-		t.Errorf("a changed bit: %v, want denied", err)
+	if _, err := s.Value(t.Context(), platform.System("other", "test"), use, "TOKEN"); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("of another organization: %v", err)
 	}
 }
 
-func TestLastUseAndDeletion(t *testing.T) {
+func TestNobodyReadsAValueAgain(t *testing.T) {
 	t.Parallel()
-	s, home := open(t)
-	long := strings.Repeat("0123456789abcdef", 4<<10) // as long as a secret may be
-	set(t, s, secret.Scope{Repository: "shop"}, "KEY", long)
-	by := secret.Asker{Repository: "r-shop", Pipeline: "ci", Run: "run1", Stage: "build"}
-	if got, err := s.Value(t.Context(), acme, by, "KEY"); got != long || err != nil {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-	list, _, err := s.List(t.Context(), acme, 10, "")
-	if err != nil || len(list) != 1 || list[0].LastUsed == nil || list[0].LastUsed.Run != "run1" || list[0].LastUsed.Stage != "build" {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	if list[0].Scope != secret.OfRepository || list[0].Repository != "shop" || list[0].SetBy != "ada" {
-		t.Errorf("%+v", list[0])
-	}
-	if err := s.Delete(t.Context(), acme, secret.Scope{Repository: "r-shop"}, "KEY", "ada"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Value(t.Context(), acme, by, "KEY"); !errors.Is(err, platform.ErrNotFound) {
-		t.Errorf("deleted: %v", err)
-	}
-	if list, _, err := s.List(t.Context(), acme, 10, ""); err != nil || len(list) != 0 {
-		t.Errorf("deleted: %+v, %v", list, err)
-	}
-	if err := s.Delete(t.Context(), acme, secret.Scope{Repository: "shop"}, "KEY", "ada"); !problem.Is(err, problem.NotFound) {
-		t.Errorf("deleted twice: %v", err)
-	}
-	set(t, s, secret.Scope{Repository: "shop"}, "KEY", "a new value")
-	p := acme.Partition("secrets")
-	events, err := home.Table.Query(t.Context(), platform.Query{Partition: p, Prefix: p.Rows("event")})
+	s, org := open(t)
+	set(t, s, org, secret.Scope{}, "TOKEN", "canary-4711")
+	list, err := s.List(t.Context(), org)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var story []string
-	for _, row := range events.Rows {
-		story = append(story, row.Item.Text("event")+" by "+row.Item.Text("by"))
+	shown, err := json.Marshal(list)
+	if err != nil || bytes.Contains(shown, []byte("canary")) {
+		t.Errorf("%s, %v", shown, err)
 	}
-	if got := strings.Join(story, ", "); got != "set by ada, deleted by ada, set by ada" {
-		t.Errorf("the events are %s", got)
+	page, err := s.Table.Query(t.Context(), platform.Query{Partition: org.Partition("secrets")})
+	if err != nil || len(page.Rows) != 2 {
+		t.Fatalf("%d rows, %v", len(page.Rows), err)
+	}
+	for _, row := range page.Rows {
+		if strings.Contains(fmt.Sprintf("%v", row.Item), "canary") || strings.Contains(fmt.Sprintf("%s", row.Item), "canary") {
+			t.Errorf("a row holds the value: %v", row.Key.SK())
+		}
 	}
 }
 
-func TestWhatIsNoSecret(t *testing.T) {
+// A row that is moved to another name, scope or organization does not open.
+func TestMovedRowDoesNotOpen(t *testing.T) {
 	t.Parallel()
-	s, _ := open(t)
-	for _, c := range []struct {
-		name, value string
-		scope       secret.Scope
-		why         string
-	}{
-		{"KEY", "1", secret.Scope{}, "at least 4 characters"},
-		{"KEY", "   a   ", secret.Scope{}, "at least 4 characters"},
-		{"KEY", "", secret.Scope{}, "at least 4 characters"},
-		{"KEY", "True", secret.Scope{}, "a common word"},
-		{"KEY", strings.Repeat("x", 64<<10+1), secret.Scope{}, "at most 65536 bytes"},
-		{"", "a good value", secret.Scope{}, "no name"},
-		{"1KEY", "a good value", secret.Scope{}, "no name"},
-		{"A KEY", "a good value", secret.Scope{}, "no name"},
-		{"BUILDIT_RUN_ID", "a good value", secret.Scope{}, "the platform's own"},
-		{"KEY", "a good value", secret.Scope{Repository: "none"}, "No repository"},
-		{"KEY", "a good value", secret.Scope{Pipeline: "ci"}, "needs its repository"},
-		{"KEY", "a good value", secret.Scope{Repository: "shop", Environment: "e"}, "name the environment alone"},
+	s, org := open(t)
+	set(t, s, org, secret.Scope{Repository: "r1"}, "TOKEN", "canary-4711")
+	key := org.Partition("secrets").Row("secret", "repository", "r1", "", "TOKEN")
+	item, err := s.Table.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := platform.System("other", "test")
+	for _, to := range []platform.RowKey{
+		org.Partition("secrets").Row("secret", "repository", "r1", "", "OTHER"),
+		org.Partition("secrets").Row("secret", "repository", "r2", "", "TOKEN"),
+		org.Partition("secrets").Row("secret", "organization", "", "", "TOKEN"),
+		other.Partition("secrets").Row("secret", "repository", "r1", "", "TOKEN"),
 	} {
-		_, err := s.Set(t.Context(), acme, c.scope, c.name, c.value, "ada")
-		var p *problem.Error
-		if !errors.As(err, &p) || !strings.Contains(p.Detail, c.why) {
-			t.Errorf("%q = %.10q in %+v: %v, want %q", c.name, c.value, c.scope, err, c.why)
-		}
-		if c.value != "" && len(c.value) > 4 && err != nil && strings.Contains(err.Error(), c.value) {
-			t.Errorf("%q: the problem tells the value", c.name)
+		if _, err := s.Table.Write(t.Context(), platform.Put{Key: to, Item: item}); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if list, _, err := s.List(t.Context(), acme, 10, ""); err != nil || len(list) != 0 {
-		t.Errorf("something was kept: %+v, %v", list, err)
+	for _, c := range []struct {
+		org  platform.Org
+		use  secret.Use
+		name string
+	}{{org, secret.Use{Repository: "r1"}, "OTHER"}, {org, secret.Use{Repository: "r2"}, "TOKEN"}, {org, secret.Use{Repository: "r3"}, "TOKEN"}, {other, secret.Use{Repository: "r1"}, "TOKEN"}} {
+		if value, err := s.Value(t.Context(), c.org, c.use, c.name); !errors.Is(err, platform.ErrDenied) {
+			t.Errorf("%+v opened: %q, %v", c, value, err)
+		}
+	}
+	if value, err := s.Value(t.Context(), org, secret.Use{Repository: "r1"}, "TOKEN"); value != "canary-4711" || err != nil {
+		t.Errorf("where it belongs: %q, %v", value, err)
+	}
+}
+
+func TestRefusedInWords(t *testing.T) {
+	t.Parallel()
+	s, org := open(t)
+	for name, c := range map[string]struct {
+		scope       secret.Scope
+		name, value string
+		says        string
+	}{
+		"too short":              {secret.Scope{}, "A", "1", "cannot be masked"},
+		"a common word":          {secret.Scope{}, "A", "true", "cannot be masked"},
+		"too long":               {secret.Scope{}, "A", strings.Repeat("x", 40_000), "at most 32768 bytes"},
+		"no text":                {secret.Scope{}, "A", "\xff\xfe\xfd\xfc\xfb", "base64"},
+		"a bad name":             {secret.Scope{}, "a b", "long-enough", "cannot be the name"},
+		"no name":                {secret.Scope{}, "", "long-enough", "cannot be the name"},
+		"a pipeline of nothing":  {secret.Scope{Pipeline: file}, "A", "long-enough", "name that too"},
+		"no pipeline file":       {secret.Scope{Repository: "r1", Pipeline: "x.yml"}, "A", "long-enough", ".kdl"},
+		"two scopes":             {secret.Scope{Repository: "r1", Environment: "e"}, "A", "long-enough", "not in both"},
+		"a key in a repository":  {secret.Scope{Repository: "r#1"}, "A", "long-enough", "no id"},
+		"an environment's name":  {secret.Scope{Environment: "a/b"}, "A", "long-enough", "cannot be the name of an environment"},
+		"a name with a key mark": {secret.Scope{}, "A#B", "long-enough", "cannot be the name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.Set(t.Context(), org, c.scope, c.name, c.value, "ann")
+			if !problem.Is(err, problem.Invalid) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v", err)
+			}
+			if len(c.value) > 3 && err != nil && strings.Contains(err.Error(), c.value) {
+				t.Errorf("the refusal shows the value: %v", err)
+			}
+		})
+	}
+	if list, err := s.List(t.Context(), org); len(list) != 0 || err != nil {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+	if err := s.Delete(t.Context(), org, secret.Scope{}, "A", "ann"); !problem.Is(err, problem.NotFound) {
+		t.Errorf("deleting what there is not: %v", err)
+	}
+}
+
+func TestUsesAndVersionsAreShown(t *testing.T) {
+	t.Parallel()
+	s, org := open(t)
+	set(t, s, org, secret.Scope{}, "TOKEN", "first-value")
+	if _, err := s.Value(t.Context(), org, secret.Use{Repository: "r1", Run: "run-1", Stage: "deploy"}, "TOKEN"); err != nil {
+		t.Fatal(err)
+	}
+	var setting sync.WaitGroup
+	for range 8 { // of many at once each is a version
+		setting.Go(func() {
+			if _, err := s.Set(context.Background(), org, secret.Scope{}, "TOKEN", "other-value", "bob"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	setting.Wait()
+	list, err := s.List(t.Context(), org)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if got := list[0]; got.Version != 9 || got.By != "bob" || got.Run != "run-1" || got.Stage != "deploy" || got.Used.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	if err := s.Delete(t.Context(), org, secret.Scope{}, "TOKEN", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.Table.Query(t.Context(), platform.Query{Partition: org.Partition("secrets")})
+	if err != nil || len(page.Rows) != 10 { // its history, and not itself
+		t.Errorf("%d rows, %v", len(page.Rows), err)
 	}
 }

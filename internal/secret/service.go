@@ -1,226 +1,216 @@
 package secret
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf8"
 
+	"github.com/buildit-dev/buildit/internal/mask"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
-// Secret is what may be told of a secret: everything but its value.
-type Secret struct {
-	Name        string    `json:"name"`
-	Scope       Kind      `json:"scope"`
-	Repository  string    `json:"repository,omitempty"` // its name
-	Pipeline    string    `json:"pipeline,omitempty"`
-	Environment string    `json:"environment,omitempty"`
-	SetBy       string    `json:"set_by"`
-	SetAt       time.Time `json:"set_at"`
-	LastUsed    *Use      `json:"last_used,omitempty"`
+// Limits of secrets.
+const (
+	maxValue   = 32 << 10 // bytes
+	maxSecrets = 1000     // of an organization
+	eventsKept = 400 * 24 * time.Hour
+)
 
-	repository string // id
-	version    int64
-	deleted    bool
-	sealed     sealed
-}
-
-// Use is a delivery of a secret to an attempt.
-type Use struct {
-	Run   string    `json:"run"`
-	Stage string    `json:"stage"`
-	At    time.Time `json:"at"`
-}
-
-// Repositories finds a connected repository by its id or name: package repository.
-type Repositories func(ctx context.Context, org platform.Org, idOrName string) (id, name string, err error)
-
-// Service is the verbs of this package.
+// Service keeps secrets. Its methods may be called concurrently.
 type Service struct {
-	home         platform.Home
-	repositories Repositories
+	Table platform.Table
+	Keys  platform.Keys
+	Clock platform.Clock
 }
 
-// New makes a Service on a home.
-func New(home platform.Home, repositories Repositories) *Service {
-	return &Service{home, repositories}
+// Secret is what people see of one: never its value.
+type Secret struct {
+	Name string `json:"name"`
+	Scope
+	Set     time.Time `json:"set_at"`
+	By      string    `json:"set_by"`
+	Version int64     `json:"version"`
+	// Used is when a stage last got the value, and Run and Stage which one: what is
+	// never used can go, and what was used must be rotated if it leaks.
+	Used  time.Time `json:"last_used_at,omitzero"`
+	Run   string    `json:"last_used_run,omitempty"`
+	Stage string    `json:"last_used_stage,omitempty"`
 }
 
-// The rows of an organization's secrets share a partition:
-//
-//	secret  acme#secrets#  secret#<kind>#<repository>#<pipeline or environment>#<name>#
-//	event   acme#secrets#  event#<the same>#<version, 8 digits>#
-//
-// A deleted one keeps its row, without a value, so that versions and events go on.
-func rows(org platform.Org) platform.Partition { return org.Partition("secrets") }
-
-func secretRow(org platform.Org, scope Scope, name string) platform.RowKey {
-	return rows(org).Row("secret", append(scope.parts(), name)...)
-}
-
-func eventRow(org platform.Org, scope Scope, name string, version int64) platform.RowKey {
-	return rows(org).Row("event", append(scope.parts(), name, fmt.Sprintf("%08d", version))...)
-}
-
-// place resolves the repository of a scope, which people may call by its name.
-func (s *Service) place(ctx context.Context, org platform.Org, scope Scope, name string) (_ Scope, repository string, err error) {
-	if err := checkName(name); err != nil {
-		return scope, "", err
-	}
-	if err := scope.check(); err != nil {
-		return scope, "", err
-	}
-	if scope.Repository != "" {
-		scope.Repository, repository, err = s.repositories(ctx, org, scope.Repository)
-	}
-	return scope, repository, err
-}
-
-// Set keeps a value under a name, in place of the one that was there. by is who asks.
+// Set stores a value, in place of the one before. The same call twice is one change
+// and a second version of it.
 func (s *Service) Set(ctx context.Context, org platform.Org, scope Scope, name, value, by string) (Secret, error) {
-	scope, repository, err := s.place(ctx, org, scope, name)
-	if err == nil {
-		err = checkValue(value)
+	if err := checkNew(scope, name, value); err != nil {
+		return Secret{}, err
 	}
-	if err != nil {
+	if err := s.hasRoom(ctx, org, scope, name); err != nil {
 		return Secret{}, err
 	}
 	at, err := s.seal(ctx, org, scope, name, value)
 	if err != nil {
 		return Secret{}, err
 	}
-	set := platform.Item{
-		"name": platform.Text(name), "repository": platform.Text(scope.Repository), "repository_name": platform.Text(repository),
-		"pipeline": platform.Text(scope.Pipeline), "environment": platform.Text(scope.Environment),
-		"set_by": platform.Text(by), "set_at": platform.Stamp(s.home.Clock.Now()), "deleted": platform.Bool(false),
-		"key": platform.Bytes(at.key), "text": platform.Bytes(at.text),
+	for {
+		before, err := s.find(ctx, org, scope, name)
+		if err != nil && !errors.Is(err, platform.ErrNotFound) {
+			return Secret{}, err
+		}
+		now := s.Clock.Now().UTC()
+		next := Secret{Name: name, Scope: scope, Set: now, By: by, Version: before.Version + 1, Used: before.Used, Run: before.Run, Stage: before.Stage}
+		condition := platform.Condition(platform.NoRow)
+		if err == nil {
+			condition = platform.Equal{Attribute: "version", Value: platform.Int(before.Version)}
+		}
+		err = s.Table.Transact(ctx, "",
+			platform.Put{Key: row(org, scope, name), Item: next.item(at), If: condition},
+			s.event(org, next, "set", by, now))
+		if !errors.Is(err, platform.ErrConditionFailed) {
+			return next, err
+		}
 	}
-	item, err := s.change(ctx, org, scope, name, "set", by, func(platform.Item) (platform.Update, error) {
-		return platform.Update{Set: set}, nil
-	})
-	return secretOf(item), err
 }
 
-// Delete forgets a value at once; runs that have it keep it.
-func (s *Service) Delete(ctx context.Context, org platform.Org, scope Scope, name, by string) error {
-	scope, repository, err := s.place(ctx, org, scope, name)
-	if err != nil {
+func checkNew(scope Scope, name, value string) error {
+	if err := scope.check(); err != nil {
 		return err
 	}
-	_, err = s.change(ctx, org, scope, name, "deleted", by, func(was platform.Item) (platform.Update, error) {
-		if was == nil || was.Bool("deleted") {
-			return platform.Update{}, problem.New(problem.NotFound, "There is no secret %s of the %s.", name, scope.Text(repository))
-		}
-		return platform.Update{Set: platform.Item{"deleted": platform.Bool(true)}, Remove: []string{"key", "text", "used_run", "used_stage", "used_at"}}, nil
-	})
+	if !names.MatchString(name) {
+		return problem.New(problem.Invalid, "%.80q cannot be the name of a secret: letters, digits, dots, dashes and underscores, 63 at most, a letter or digit first.", name).InField("name")
+	}
+	switch {
+	case len(value) > maxValue:
+		return problem.New(problem.Invalid, "A secret has at most %d bytes; this one has %d.", maxValue, len(value)).InField("value")
+	case !utf8.ValidString(value):
+		return problem.New(problem.Invalid, "The value is not text (UTF-8). Encode bytes, with base64 for example.").InField("value")
+	}
+	if why := mask.Refuse(value); why != "" {
+		refused := problem.New(problem.Invalid, "This cannot be a secret: one of fewer than %d bytes, or a common word, cannot be masked without blotting out other text of the logs. Put it into env, where it is no secret.", mask.Shortest)
+		return refused.InField("value")
+	}
+	return nil
+}
+
+// hasRoom refuses a new secret beyond the limit.
+func (s *Service) hasRoom(ctx context.Context, org platform.Org, scope Scope, name string) error {
+	if _, err := s.find(ctx, org, scope, name); !errors.Is(err, platform.ErrNotFound) {
+		return err
+	}
+	all, err := s.List(ctx, org)
+	if err == nil && len(all) >= maxSecrets {
+		return problem.New(problem.Conflict, "The organization has %d secrets, and may have %d. Remove those that are not used.", len(all), maxSecrets)
+	}
 	return err
 }
 
-// change writes a secret's row together with the event of the change, on the version
-// that was read. make may be called again, on a newer row; it is given nil for none.
-func (s *Service) change(ctx context.Context, org platform.Org, scope Scope, name, event, by string, make func(platform.Item) (platform.Update, error)) (platform.Item, error) {
-	key := secretRow(org, scope, name)
-	for {
-		was, err := s.home.Table.Get(ctx, key)
-		if err != nil && !errors.Is(err, platform.ErrNotFound) {
-			return nil, err
-		}
-		write, err := make(was)
-		if err != nil {
-			return nil, err
-		}
-		version := was.Int("version") + 1
-		write.Key, write.If = key, platform.NoRow
-		if was != nil {
-			write.If = platform.Equal{Attribute: "version", Value: platform.Int(was.Int("version"))}
-		}
-		write.Set["version"] = platform.Int(version)
-		err = s.home.Table.Transact(ctx, "", write, platform.Put{
-			Key: eventRow(org, scope, name, version), If: platform.NoRow,
-			Item: platform.Item{"event": platform.Text(event), "by": platform.Text(by), "at": platform.Stamp(s.home.Clock.Now()), "reason": platform.Text(org.Reason())},
-		})
-		if !errors.Is(err, platform.ErrConditionFailed) && !errors.Is(err, platform.ErrConflict) {
-			return write.Set, err
-		}
+// Delete removes a secret, or fails with problem.NotFound.
+func (s *Service) Delete(ctx context.Context, org platform.Org, scope Scope, name, by string) error {
+	if err := scope.check(); err != nil {
+		return err
 	}
-}
-
-func secretOf(i platform.Item) Secret {
-	found := Secret{
-		Name: i.Text("name"), Repository: i.Text("repository_name"), Pipeline: i.Text("pipeline"), Environment: i.Text("environment"),
-		SetBy: i.Text("set_by"), SetAt: i.Time("set_at"), repository: i.Text("repository"),
-		version: i.Int("version"), deleted: i.Bool("deleted"), sealed: sealed{i.Bytes("key"), i.Bytes("text")},
+	var before Secret
+	err := platform.ErrNotFound // as of every name that no secret can have
+	if names.MatchString(name) {
+		before, err = s.find(ctx, org, scope, name)
 	}
-	found.Scope = Scope{found.repository, found.Pipeline, found.Environment}.Kind()
-	if used := i.Text("used_run"); used != "" {
-		found.LastUsed = &Use{Run: used, Stage: i.Text("used_stage"), At: i.Time("used_at")}
+	if errors.Is(err, platform.ErrNotFound) {
+		return problem.New(problem.NotFound, "There is no secret %.80q in the scope %s.", name, scope)
 	}
-	return found
-}
-
-// List reads a page of the secrets of an organization, without their values.
-func (s *Service) List(ctx context.Context, org platform.Org, limit int, cursor string) ([]Secret, string, error) {
-	p := rows(org)
-	page, err := s.home.Table.Query(ctx, platform.Query{Partition: p, Prefix: p.Rows("secret"), Limit: limit, Cursor: cursor})
 	if err != nil {
-		return nil, "", err
+		return err
 	}
+	now := s.Clock.Now().UTC()
+	before.Version++
+	err = s.Table.Transact(ctx, "",
+		platform.Delete{Key: row(org, scope, name), If: platform.Equal{Attribute: "version", Value: platform.Int(before.Version - 1)}},
+		s.event(org, before, "deleted", by, now))
+	if errors.Is(err, platform.ErrConditionFailed) {
+		return s.Delete(ctx, org, scope, name, by)
+	}
+	return err
+}
+
+// List answers all secrets of an organization, by name and scope.
+func (s *Service) List(ctx context.Context, org platform.Org) ([]Secret, error) {
+	q := platform.Query{Partition: partition(org), Prefix: partition(org).Rows("secret")}
 	list := []Secret{}
-	for _, row := range page.Rows {
-		if found := secretOf(row.Item); !found.deleted {
-			list = append(list, found)
+	for {
+		page, err := s.Table.Query(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("list of secrets: %w", err)
+		}
+		for _, r := range page.Rows {
+			list = append(list, secretOf(r.Item))
+		}
+		if q.Cursor = page.Cursor; q.Cursor == "" {
+			break
 		}
 	}
-	return list, page.Cursor, nil
+	slices.SortStableFunc(list, func(a, b Secret) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), slices.Compare(a.parts(), b.parts()))
+	})
+	return list, nil
 }
 
-// Asker is the attempt that a secret is looked up for.
-type Asker struct {
-	Repository  string // id
-	Pipeline    string
-	Environment string // of the stage, "" if it has none, or may not have its secrets
-	Run, Stage  string
+// Use is a stage of a run that asks for a secret.
+type Use struct {
+	Repository, Pipeline string
+	Environment          string // "" if the stage has none, or may not use its secrets
+	Run, Stage           string
 }
 
-// Scopes are where an attempt's secrets are looked up, in this order.
-func (a Asker) Scopes() []Scope {
-	var list []Scope
-	if a.Pipeline != "" && a.Repository != "" {
-		list = append(list, Scope{Repository: a.Repository, Pipeline: a.Pipeline})
+// scopes are where a stage looks, the narrowest first.
+func (u Use) scopes() []Scope {
+	all := []Scope{{Repository: u.Repository, Pipeline: u.Pipeline}}
+	if u.Environment != "" {
+		all = append(all, Scope{Environment: u.Environment})
 	}
-	if a.Environment != "" {
-		list = append(list, Scope{Environment: a.Environment})
-	}
-	if a.Repository != "" {
-		list = append(list, Scope{Repository: a.Repository})
-	}
-	return append(list, Scope{})
+	return append(all, Scope{Repository: u.Repository}, Scope{})
 }
 
-// Value finds and opens a secret for an attempt, and keeps that it was used: by which
-// run and stage, in one write, so that nothing is handed out of which nobody knows.
-// It fails with platform.ErrNotFound if no scope of the attempt has it.
-func (s *Service) Value(ctx context.Context, org platform.Org, asker Asker, name string) (string, error) {
-	for _, scope := range asker.Scopes() {
-		key := secretRow(org, scope, name)
-		item, err := s.home.Table.Get(ctx, key)
-		if errors.Is(err, platform.ErrNotFound) || err == nil && item.Bool("deleted") {
+// Value is what a stage gets, or platform.ErrNotFound. It notes the use.
+func (s *Service) Value(ctx context.Context, org platform.Org, use Use, name string) (string, error) {
+	for _, scope := range use.scopes() {
+		if scope.check() != nil {
+			continue
+		}
+		item, err := s.Table.Get(ctx, row(org, scope, name))
+		if errors.Is(err, platform.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("secret %s: %w", name, err)
 		}
-		value, err := s.open(ctx, org, scope, name, secretOf(item).sealed)
+		value, err := s.open(ctx, org, scope, name, sealed{item.Bytes("key"), item.Bytes("box")})
 		if err != nil {
 			return "", err
 		}
-		_, err = s.home.Table.Write(ctx, platform.Update{
-			Key: key, If: platform.RowIs,
-			Set: platform.Item{"used_run": platform.Text(asker.Run), "used_stage": platform.Text(asker.Stage), "used_at": platform.Stamp(s.home.Clock.Now())},
-		})
-		return value, err
+		return value, s.used(ctx, org, scope, name, use)
 	}
-	return "", platform.ErrNotFound
+	return "", fmt.Errorf("secret %s: %w", name, platform.ErrNotFound)
+}
+
+// used notes the last use. One that a power cut forgets is no loss: the run's own rows
+// say the same.
+func (s *Service) used(ctx context.Context, org platform.Org, scope Scope, name string, use Use) error {
+	_, err := s.Table.Write(platform.Relaxed(ctx), platform.Update{
+		Key: row(org, scope, name), If: platform.RowIs,
+		Set: platform.Item{"used": platform.Stamp(s.Clock.Now()), "run": platform.Text(use.Run), "stage": platform.Text(use.Stage)},
+	})
+	if errors.Is(err, platform.ErrConditionFailed) { // deleted in this moment
+		return nil
+	}
+	return err
+}
+
+func (s *Service) find(ctx context.Context, org platform.Org, scope Scope, name string) (Secret, error) {
+	item, err := s.Table.Get(ctx, row(org, scope, name))
+	if err != nil {
+		return Secret{}, err
+	}
+	return secretOf(item), nil
 }

@@ -75,12 +75,10 @@ type Job struct {
 	Env      map[string]string `json:"env"`
 	Commands []Command         `json:"commands"`
 
-	Secrets []SecretUse `json:"secrets,omitempty"`
-	// SecretScopes is where the values were looked for, for people.
-	SecretScopes string        `json:"secret_scopes,omitempty"`
-	Fetches      []Fetch       `json:"fetches,omitempty"`
-	Artifacts    []ArtifactUse `json:"artifacts,omitempty"`
-	Outputs      []string      `json:"outputs,omitempty"`
+	Secrets   []SecretUse   `json:"secrets,omitempty"`
+	Fetches   []Fetch       `json:"fetches,omitempty"`
+	Artifacts []ArtifactUse `json:"artifacts,omitempty"`
+	Outputs   []string      `json:"outputs,omitempty"`
 
 	Timeout  time.Duration `json:"timeout"`
 	Idle     time.Duration `json:"idle"`  // 0 is off

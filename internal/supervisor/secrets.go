@@ -42,11 +42,7 @@ func (a *attempt) fetchSecrets(calls context.Context) error {
 	}
 	a.masks = mask.Compile(masked...)
 	if missing != nil {
-		looked := ""
-		if a.job.SecretScopes != "" {
-			looked = "; looked in: " + a.job.SecretScopes
-		}
-		return failed(ReasonSecretMissing, "There is no value for the secret %s%s.", strings.Join(missing, ", "), looked)
+		return failed(ReasonSecretMissing, "There is no value for the secret %s. Set it with `buildit secret set`, for `buildit run` with --secret or --secret-file.", strings.Join(missing, ", "))
 	}
 	return nil
 }

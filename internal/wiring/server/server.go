@@ -63,8 +63,7 @@ func New(ctx context.Context, home platform.Home, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{API: mux, Functions: map[string]platform.Function{}}
-	secrets := secret.New(home, repository.Named(home.Table))
-	runs, err := s.addPipeline(home, credentials, secrets, o)
+	runs, err := s.addPipeline(home, credentials, o)
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +84,14 @@ const liveEvery = 100 * time.Millisecond
 
 // addPipeline adds runs: their routes, their state machines' function, the protocol
 // of their supervisors, and the streams that follow them.
-func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, secrets *secret.Service, o Options) (*pipeline.Service, error) {
+func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower := pipeline.NewFollower(logs)
+	secrets := &secret.Service{Table: home.Table, Keys: home.Keys, Clock: home.Clock}
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Secrets: secrets.Value,
 		Since: home.Clock.Now(), Live: liveEvery,
-		AllowUntrusted: o.AllowUntrusted, Secrets: secretsOf(secrets),
+		AllowUntrusted: o.AllowUntrusted,
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
@@ -107,9 +107,9 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	}
 	return runs, errors.Join(
 		s.API.Register(runs.Routes()...),
+		s.API.Register(secrets.Routes()...),
 		s.API.Register(runner.Routes()...),
 		s.API.Register(streams.Routes()...),
-		s.API.Register(secrets.Routes()...),
 	)
 }
 
