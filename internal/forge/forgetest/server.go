@@ -117,7 +117,8 @@ func (s *Server) take(r *http.Request, body map[string]any) (Status, string) {
 	}
 	last := parts[len(parts)-1]
 	got := Status{Commit: last, Description: text("description"), URL: text("target_url"), State: text("state")}
-	states, most := []string{}, 255
+	var states []string
+	most := 255
 	switch {
 	case s.provider == "github" && strings.Contains(r.URL.Path, "/check-runs"):
 		got = Status{Commit: text("head_sha"), Name: text("name"), State: text("status"), URL: text("details_url")}
