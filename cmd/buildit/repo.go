@@ -14,13 +14,14 @@ import (
 func init() {
 	register(verb{
 		name: "repo", summary: "connect repositories, and look at those that are",
-		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--provider-id ID] [--token-env VARIABLE]\n" +
+		usage: "connect URL [--name NAME] [--provider github|gitlab|bitbucket] [--provider-id ID] [--token-env VARIABLE | --token-file FILE]\n" +
 			"                 [--secret-env VARIABLE] [--no-run] | confirm REPO [--off] | list | show REPO | scan REPO [--commit COMMIT] |\n" +
-			"         sync REPO | deliveries REPO [--limit N] | new-secret REPO [--secret-env VARIABLE] | disconnect REPO [--json]",
+			"         sync REPO | deliveries REPO [--limit N] | new-secret REPO [--secret-env VARIABLE] |\n" +
+			"         token REPO [--token-file FILE | --token-env VARIABLE] [--api URL] [--none] | disconnect REPO [--json]",
 		example: "buildit repo connect https://git.example.com/acme/shop.git --name shop --no-run",
 		flags: append([]string{
-			"connect", "confirm", "list", "show", "scan", "sync", "deliveries", "new-secret", "disconnect",
-			"--name", "--provider", "--provider-id", "--token-env", "--secret-env", "--no-run", "--off", "--commit", "--limit",
+			"connect", "confirm", "list", "show", "scan", "sync", "deliveries", "new-secret", "token", "disconnect",
+			"--name", "--provider", "--provider-id", "--token-env", "--token-file", "--api", "--none", "--secret-env", "--no-run", "--off", "--commit", "--limit",
 		}, apiFlags...),
 		run: repo,
 	})
@@ -36,6 +37,7 @@ var repoVerbs = map[string]func(context.Context, *environment, []string) int{
 	"sync":       apiVerb("repo sync", 1, 1, plainly(repoSync)),
 	"deliveries": apiVerb("repo deliveries", 1, 1, repoDeliveries),
 	"new-secret": apiVerb("repo new-secret", 1, 1, repoNewSecret),
+	"token":      apiVerb("repo token", 1, 1, repoToken),
 	"disconnect": apiVerb("repo disconnect", 1, 1, plainly(repoDisconnect)),
 }
 
@@ -108,9 +110,17 @@ func repoConnect(o *options) func(context.Context, *call) error {
 	}
 	secret("token-env", "token")
 	secret("secret-env", "webhook_secret")
+	tokenFile := o.flags.String("token-file", "", "")
 	o.flags.BoolFunc("no-run", "", func(string) error { in["run_pipelines"] = false; return nil })
 	return func(ctx context.Context, c *call) error {
 		in["url"] = c.words[0]
+		if *tokenFile != "" {
+			token, err := readSecret(c.env, *tokenFile)
+			if err != nil {
+				return err
+			}
+			in["token"] = token
+		}
 		var answer raw[connected]
 		if err := c.post(ctx, "/repositories", in, &answer); err != nil || c.json {
 			return orJSON(c, err, answer)

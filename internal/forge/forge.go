@@ -1,6 +1,7 @@
-// Package forge speaks the webhook dialects of GitHub, GitLab and Bitbucket Cloud:
-// bytes and headers in, our Event out. It is pure (no I/O, no clock) and knows no
-// rule of the product: that a pull request runs a pipeline is decided elsewhere.
+// Package forge speaks with GitHub, GitLab and Bitbucket Cloud. Their webhooks are
+// bytes and headers in, our Event out: that part is pure (no I/O, no clock). API sets
+// what commits show. Neither knows a rule of the product: that a pull request runs a
+// pipeline is decided elsewhere.
 //
 // An Event is a hint. Its commits, branches and numbers say where to look; what is
 // there, and who may do what, is asked of the remote, never of the Event.

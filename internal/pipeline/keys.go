@@ -23,6 +23,7 @@ import (
 //	slot      acme#run#<run>#       slot#<key of the matrix>#<number, 3 digits>#
 //	artifact  acme#run#<run>#       artifact#<name>#<key>#
 //	report    acme#run#<run>#       report#<key>#<attempt, 2 digits>#
+//	notice    acme#run#<run>#       notice#<code>#
 //	event     acme#run#<run>#       event#<kind and key of the row>#<version, 8 digits>#
 //	outbox    acme#run#<run>#       outbox#<kind>#<key>#<version, 8 digits>#
 //	case      acme#cases#<repository>#<pipeline file>#  case#<digest of its name>#

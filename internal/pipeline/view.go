@@ -21,6 +21,8 @@ type View struct {
 	// What the run began with, once its file is read: enough to repeat it elsewhere.
 	Params map[string]string `json:"params,omitempty"`
 	Facts  *Facts            `json:"facts,omitempty"`
+	// Notices are of the run, as those of a stage are of it.
+	Notices []Notice `json:"notices,omitempty"`
 }
 
 // Facts are what the event of a run said of its commit, beyond the row of the run.
@@ -74,6 +76,9 @@ func (s *Service) View(ctx context.Context, org platform.Org, id RunID) (View, e
 		})
 	}
 	view.Tests = testsOf(view.Stages)
+	if view.Notices, err = s.runNotices(ctx, org, id); err != nil {
+		return View{}, err
+	}
 	view.Artifacts, err = s.Artifacts(ctx, org, id)
 	return view, err
 }

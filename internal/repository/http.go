@@ -57,6 +57,10 @@ func (s *Service) Routes() []access.Route {
 			Summary: "Make a new secret for the webhook; the old one holds for a day", In: RotateRequest{}, Out: Webhook{}, Secret: true, Handle: s.postSecret,
 		},
 		{
+			Pattern: "PUT /api/v1/orgs/{org}/repositories/{repository}/token", Action: access.RepositoryConnect, Resource: one,
+			Summary: "Replace the token for clones and the provider's API", In: TokenRequest{}, Out: Repository{}, Handle: s.putToken,
+		},
+		{
 			Pattern: "POST /api/v1/orgs/{org}/runs", Action: access.PipelineRun, Resource: access.OfOrg(),
 			Summary: "Start a run of a pipeline by hand, at the head of a branch",
 			In:      StartRequest{}, Out: Started{}, Status: http.StatusCreated, Handle: s.postRun,
@@ -158,6 +162,14 @@ func (s *Service) getDeliveries(r *http.Request, caller access.Caller) (any, err
 	}
 	list, cursor, err := s.Deliveries(r.Context(), caller.Org, r.PathValue("repository"), window.Limit, window.Cursor)
 	return access.NewPage(list, cursor), window.Error(err)
+}
+
+func (s *Service) putToken(r *http.Request, caller access.Caller) (any, error) {
+	in, err := access.Decode[TokenRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.SetToken(r.Context(), caller.Org, r.PathValue("repository"), in)
 }
 
 func (s *Service) postSecret(r *http.Request, caller access.Caller) (any, error) {

@@ -42,6 +42,7 @@ type Repository struct {
 	Created       time.Time   `json:"created"`
 	Looked        time.Time   `json:"looked,omitzero"` // when the remote was asked last
 	Hook          *Health     `json:"hook,omitempty"`
+	APIURL        string      `json:"api_url,omitempty"` // of the provider's API, where the clone URL does not tell it
 
 	version    int64
 	pulls      int // the highest pull request that there was when it was connected

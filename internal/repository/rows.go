@@ -17,6 +17,9 @@ func (r Repository) item() platform.Item {
 		"run_pipelines": platform.Bool(r.RunPipelines), "created": platform.Stamp(r.Created),
 		"pulls": platform.Int(r.pulls), "version": platform.Int(r.version),
 	}
+	if r.APIURL != "" {
+		i["api_url"] = platform.Text(r.APIURL)
+	}
 	if r.ProviderID != "" {
 		i["provider_id"] = platform.Text(r.ProviderID)
 	}
@@ -35,7 +38,7 @@ func fromItem(i platform.Item) Repository {
 		Provider: i.Text("provider"), ProviderID: i.Text("provider_id"), DefaultBranch: i.Text("default_branch"),
 		Status: Status(i.Text("status")), Banner: i.Text("banner"), RunPipelines: i.Bool("run_pipelines"),
 		Created: i.Time("created"), Looked: i.Time("looked"),
-		version: i.Int("version"), pulls: int(i.Int("pulls")), credential: i.Bytes("credential"),
+		version: i.Int("version"), pulls: int(i.Int("pulls")), credential: i.Bytes("credential"), APIURL: i.Text("api_url"),
 	}
 }
 

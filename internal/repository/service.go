@@ -3,7 +3,9 @@ package repository
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/outbound"
@@ -51,6 +53,7 @@ const (
 type Service struct {
 	home    platform.Home
 	git     *git.Client
+	calls   *http.Client // of the providers' APIs
 	runs    Runs
 	options Options
 	log     *slog.Logger
@@ -74,7 +77,8 @@ func New(home platform.Home, runs Runs, o Options) *Service {
 		Headers: time.Minute, // a server counts objects before it answers
 	}
 	client := git.NewClient(git.Options{HTTP: outbound.New(policy, nil).HTTP(), LocalPaths: o.LocalPaths, TempDir: o.TempDir})
-	return &Service{home: home, git: client, runs: runs, options: o, log: o.Log}
+	policy.Headers = 0 // an API answers at once
+	return &Service{home: home, git: client, calls: outbound.New(policy, nil).HTTP(), runs: runs, options: o, log: o.Log}
 }
 
 // credential opens the token of a repository.
@@ -83,6 +87,9 @@ func (s *Service) credential(ctx context.Context, org platform.Org, r Repository
 		return git.Credential{}, nil
 	}
 	token, err := s.home.Keys.Unwrap(ctx, r.credential, keyContext(org, r.ID, "token"))
+	if user, password, is := strings.Cut(string(token), ":"); is && r.Provider == Bitbucket { // an app password has a user
+		return git.Credential{User: user, Token: password}, err
+	}
 	return git.Credential{User: tokenUser(r.Provider), Token: string(token)}, err
 }
 

@@ -142,6 +142,7 @@ func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o O
 		consumer(repository.Upstreams, repositories.HandleEnd),
 		every(home.Clock, o.Log, "reconcile", repositories.ReconcileDue),
 	)
+	s.addChecks(home, runs, repositories, o)
 	return s.API.Register(repositories.Routes()...)
 }
 
