@@ -17,6 +17,14 @@ const (
 	RunCancel         Action = "run:cancel"
 	RunRerun          Action = "run:rerun"
 	RunForceCancel    Action = "run:force_cancel"
+	RunApprove        Action = "run:approve"  // a run that is held as a whole: a stranger's commit
+	GateApprove       Action = "gate:approve" // a stage, where its rules name the caller
+	QuotaRead         Action = "quota:read"
+	QuotaWrite        Action = "quota:write"
+
+	EnvironmentRead    Action = "environment:read"
+	EnvironmentProtect Action = "environment:protect"
+
 	LogRead           Action = "log:read"
 	ArtifactRead      Action = "artifact:read"
 	ArtifactDownload  Action = "artifact:download"
@@ -61,6 +69,14 @@ var granted = map[Action]string{
 	ArtifactDownload:  Developer,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
+	RunApprove:        Deployer,
+	GateApprove:       Developer,
+	QuotaRead:         Viewer,
+	QuotaWrite:        Admin,
+
+	EnvironmentRead:    Viewer,
+	EnvironmentProtect: Admin,
+
 	TokenRead:         Admin,
 	TokenCreate:       Admin,
 	TokenRevoke:       Admin,

@@ -35,9 +35,15 @@ type Run struct {
 	// Problems are those of the file, with their places, when Reason is config-invalid or not-available.
 	Problems []problem.Place `json:"problems,omitempty"`
 
+	// Waits are what a queued run waits for.
+	Waits []Wait `json:"waits,omitempty"`
+
 	version int64
 	graph   string // digest
 	token   []byte // of the execution's wait, wrapped
+	holds   []place
+	queue   []claim // in which it waits
+	forced  bool    // its cancel waits for no deployment
 }
 
 // Stage is one stage, or one cell of a matrix, as people see it.
@@ -58,10 +64,19 @@ type Stage struct {
 	Lines   int64             `json:"log_lines"`
 	Flaky   bool              `json:"flaky,omitempty"` // passed on a later attempt
 
+	// Waits are what a gated stage waits for, Approval what it asks of people.
+	Waits    []Wait        `json:"waits,omitempty"`
+	Approval *ApprovalView `json:"approval,omitempty"`
+	// Environment is what it deploys to, or uses.
+	Environment string `json:"environment,omitempty"`
+
 	open    int64
 	version int64
 	kind    NodeKind
 	cause   string // of a cancel
+	holds   []place
+	queue   []claim   // in which it waits
+	expires time.Time // until when people may decide
 }
 
 // Notice is something that people should know of a stage: code and sentence.
@@ -107,6 +122,7 @@ func runOf(item platform.Item) (Run, error) {
 		Stages:  int(item.Int("stages")),
 		Created: item.Time("created"), Started: item.Time("started"), Ended: item.Time("ended"),
 		version: item.Int("version"), graph: item.Text("graph"), token: item.Bytes("token"),
+		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), forced: item.Bool("forced"),
 	}
 	if problems := item.Bytes("problems"); problems != nil {
 		if err := json.Unmarshal(problems, &r.Problems); err != nil {
@@ -134,6 +150,7 @@ func stageOf(item platform.Item) Stage {
 		Needs: item.Texts("needs"), Ready: item.Time("ready"), Started: item.Time("started"), Ended: item.Time("ended"),
 		Outputs: textMap(item, "outputs"), Notices: noticesOf(item), Lines: item.Int("lines"),
 		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"),
+		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), expires: item.Time("expires"),
 	}
 	if _, has := item["exit"]; has {
 		code := int(item.Int("exit"))

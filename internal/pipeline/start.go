@@ -76,20 +76,9 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if err := s.putStages(ctx, r); err != nil {
 		return run, err
 	}
-	next, boxes, err := s.moveRun(ctx, r, run, Running, change{
-		follow: []string{boxOpen},
-		set: platform.Item{
-			"graph": platform.Text(digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
-		},
-	})
-	if lost(err) {
-		return s.run(ctx, org, run.ID)
-	}
-	if err != nil {
-		return run, err
-	}
-	next.Pipeline, next.Stages = g.Name, g.Nodes[g.end()].Waits
-	return next, s.carryOut(ctx, r, boxes)
+	return s.admitRun(ctx, r, run, change{set: platform.Item{
+		"graph": platform.Text(digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
+	}})
 }
 
 // create puts the run's row, if it is absent, with the next number of its file.

@@ -36,6 +36,9 @@ type Trigger struct {
 	// the head commit's message asks for it.
 	Skip string
 
+	// Hold, if set, is why the run is queued until somebody has approved it: HoldFork.
+	Hold string `json:",omitempty"`
+
 	// Source is the key parts of the bundle of the commit, and Config those of the
 	// pipeline files of that commit (a tar.gz of every *.kdl that may be included):
 	// org.Blob(Source[0], Source[1:]...).
