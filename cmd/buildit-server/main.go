@@ -67,7 +67,7 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	platform, err := server.New(ctx, home.Home, server.Options{
 		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
 		AllowUntrusted: o.allowUntrusted, Quota: pipeline.Quota{Runs: o.runs, Stages: o.stages},
-		Local:          o.allowLocal || isLoopback(listener.Addr()),
+		Local: o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())

@@ -25,18 +25,18 @@ const (
 	EnvironmentRead    Action = "environment:read"
 	EnvironmentProtect Action = "environment:protect"
 
-	LogRead           Action = "log:read"
-	ArtifactRead      Action = "artifact:read"
-	ArtifactDownload  Action = "artifact:download"
-	TokenRead         Action = "token:read"
-	TokenCreate       Action = "token:create"
-	TokenRevoke       Action = "token:revoke"
-	JobWork           Action = "job:work"         // a supervisor, for its own attempt
-	WebhookDeliver    Action = "webhook:deliver"  // a git provider, with its own proof
-	DescriptionRead   Action = "description:read" // the API's own description
-	HealthRead        Action = "health:read"      // does it answer
-	SelfRead          Action = "self:read"        // who am I
-	StreamOpen        Action = "stream:open"      // each subscription is checked again
+	LogRead          Action = "log:read"
+	ArtifactRead     Action = "artifact:read"
+	ArtifactDownload Action = "artifact:download"
+	TokenRead        Action = "token:read"
+	TokenCreate      Action = "token:create"
+	TokenRevoke      Action = "token:revoke"
+	JobWork          Action = "job:work"         // a supervisor, for its own attempt
+	WebhookDeliver   Action = "webhook:deliver"  // a git provider, with its own proof
+	DescriptionRead  Action = "description:read" // the API's own description
+	HealthRead       Action = "health:read"      // does it answer
+	SelfRead         Action = "self:read"        // who am I
+	StreamOpen       Action = "stream:open"      // each subscription is checked again
 )
 
 // Roles, from the smallest. Each may do what the one before it may.
@@ -77,9 +77,9 @@ var granted = map[Action]string{
 	EnvironmentRead:    Viewer,
 	EnvironmentProtect: Admin,
 
-	TokenRead:         Admin,
-	TokenCreate:       Admin,
-	TokenRevoke:       Admin,
+	TokenRead:   Admin,
+	TokenCreate: Admin,
+	TokenRevoke: Admin,
 }
 
 // unroled are the actions that another proof than a role opens.

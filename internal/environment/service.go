@@ -86,6 +86,9 @@ func (s *Service) Get(ctx context.Context, org platform.Org, name string) (Envir
 
 // Find is Get that fails with platform.ErrNotFound.
 func (s *Service) Find(ctx context.Context, org platform.Org, name string) (Environment, error) {
+	if !validName.MatchString(name) {
+		return Environment{}, fmt.Errorf("environment %q: %w", name, platform.ErrNotFound)
+	}
 	item, err := s.table.Get(ctx, row(org, name))
 	if err != nil {
 		return Environment{}, fmt.Errorf("environment %q: %w", name, err)
@@ -107,6 +110,7 @@ func (s *Service) Missing(ctx context.Context, org platform.Org, name string) (s
 	if err != nil {
 		return "", err
 	}
+	name = name[:min(len(name), maxPattern)]
 	text := fmt.Sprintf("There is no environment %q", name)
 	switch nearest := access.Nearest(name, names); {
 	case nearest != "":
@@ -155,10 +159,10 @@ func (s *Service) List(ctx context.Context, org platform.Org, limit int, cursor 
 
 // Delete removes an environment. Its releases stay, for one of the same name.
 func (s *Service) Delete(ctx context.Context, org platform.Org, name string) error {
-	_, err := s.table.Write(ctx, platform.Delete{Key: row(org, name), If: platform.RowIs})
-	if errors.Is(err, platform.ErrConditionFailed) {
-		return s.missing(ctx, org, name)
+	if _, err := s.Get(ctx, org, name); err != nil {
+		return err
 	}
+	_, err := s.table.Write(ctx, platform.Delete{Key: row(org, name)})
 	return err
 }
 

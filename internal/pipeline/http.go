@@ -90,7 +90,7 @@ func (s *Service) GateRoutes() []access.Route {
 		},
 		{
 			Pattern: "PUT " + quota, Action: access.QuotaWrite, Resource: access.OfOrg(),
-			Summary: "Say how many runs and stages may go on at once; 0 is no limit", In: Quota{}, Out: Quota{}, Handle: s.putQuota,
+			Summary: "Say how many runs and stages may go on at once; 0 is no limit", In: QuotaRequest{}, Out: Quota{}, Handle: s.putQuota,
 		},
 	}
 }
@@ -128,11 +128,30 @@ func (s *Service) getQuota(r *http.Request, caller access.Caller) (any, error) {
 }
 
 func (s *Service) putQuota(r *http.Request, caller access.Caller) (any, error) {
-	in, err := access.Decode[Quota](r)
+	in, err := access.Decode[QuotaRequest](r)
 	if err != nil {
 		return nil, err
 	}
-	return s.SetQuota(r.Context(), caller.Org, in)
+	if in.Runs == nil && in.Stages == nil {
+		return nil, problem.New(problem.Invalid, "Say how many stages, or runs, may go on at once; 0 is no limit.").InField("stages")
+	}
+	q, err := s.GetQuota(r.Context(), caller.Org)
+	if err != nil {
+		return nil, err
+	}
+	if in.Runs != nil {
+		q.Runs = *in.Runs
+	}
+	if in.Stages != nil {
+		q.Stages = *in.Stages
+	}
+	return s.SetQuota(r.Context(), caller.Org, q)
+}
+
+// QuotaRequest changes what it names of a quota.
+type QuotaRequest struct {
+	Runs   *int `json:"runs,omitempty"`
+	Stages *int `json:"stages,omitempty"`
 }
 
 // CancelRequest says why a run is canceled.
