@@ -261,9 +261,9 @@ func (s *Service) await(ctx context.Context, r ref, node int, row Stage, open []
 	if row.Status == StageBlocked {
 		set := platform.Item{}
 		if a := r.graph.spec(node).Approval; a != nil {
-			set["expires"] = platform.Stamp(s.home.Clock.Now().Add(orDefault(a.Timeout, defaultApproval)))
+			set["decide_until"] = platform.Stamp(s.home.Clock.Now().Add(orDefault(a.Timeout, defaultApproval)))
 		} else {
-			set["expires"] = platform.Stamp(s.home.Clock.Now().Add(defaultApproval))
+			set["decide_until"] = platform.Stamp(s.home.Clock.Now().Add(defaultApproval))
 		}
 		return s.step(ctx, r, row, StageGated, change{reason: open[0].kind, why: open[0].say(), set: set})
 	}

@@ -51,7 +51,7 @@ func (w *world) until(run pipeline.RunID, what string, done func(pipeline.View) 
 		case <-changed:
 		case <-time.After(50 * time.Millisecond): // of a run alone, or of a row in a group
 		case <-ctx.Done():
-			w.t.Fatalf("%s: %s, not %q: %s", view.Status, view.Reason, what, statuses(view))
+			w.t.Fatalf("%s: %s %s, not %q: %s", view.Status, view.Reason, view.Why, what, statuses(view))
 		}
 	}
 }

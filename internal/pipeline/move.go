@@ -92,7 +92,7 @@ func (s *Service) move(ctx context.Context, r ref, st Stage, to StageStatus, c c
 		next.Attempt = int(platform.Item{"n": n}.Int("n"))
 	}
 	next.holds, next.queue = heldAfter(next.holds, next.queue, set)
-	if until := set.Time("expires"); !until.IsZero() {
+	if until := set.Time("decide_until"); !until.IsZero() {
 		next.expires = until
 	}
 	s.stamp(&next, set, r, to, now)

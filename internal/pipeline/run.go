@@ -150,7 +150,7 @@ func stageOf(item platform.Item) Stage {
 		Needs: item.Texts("needs"), Ready: item.Time("ready"), Started: item.Time("started"), Ended: item.Time("ended"),
 		Outputs: textMap(item, "outputs"), Notices: noticesOf(item), Lines: item.Int("lines"),
 		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"),
-		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), expires: item.Time("expires"),
+		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), expires: item.Time("decide_until"),
 	}
 	if _, has := item["exit"]; has {
 		code := int(item.Int("exit"))
