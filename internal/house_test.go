@@ -21,7 +21,7 @@ var rooms = []string{
 	"internal/repository", "internal/pipeline", "internal/environment", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs",
+	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost",
 	"internal/platform", "statemachines", "internal/problem", "internal/golden",
 }
 
@@ -31,7 +31,7 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 // domains never import a driver.
 var domains = []string{
 	"internal/repository", "internal/pipeline", "internal/environment", "internal/access", "internal/forge", "internal/outbound",
-	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/problem",
+	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
 
 // only are modules that one room may import, and what no binary may link.

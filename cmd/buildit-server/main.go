@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	_ "time/tzdata" // schedules name zones that this machine may not know
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/pipeline"

@@ -105,7 +105,11 @@ func took(started, ended, now time.Time) string {
 	if ended.IsZero() {
 		ended = now
 	}
-	d := max(0, ended.Sub(started))
+	return span(max(0, ended.Sub(started)))
+}
+
+// span is a duration for people.
+func span(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1fs", d.Seconds())

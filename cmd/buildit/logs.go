@@ -14,9 +14,9 @@ import (
 func init() {
 	register(verb{
 		name: "logs", summary: "print what the stages of a run print, live with -f",
-		usage:   "RUN [STAGE] [-f] [--line N] [--lines N] [--commit COMMIT] [--json]",
+		usage:   "RUN [STAGE] [-f] [--line N] [--lines N] [--search TEXT [--regexp] [--ignore-case]] [--commit COMMIT] [--json]",
 		example: "buildit logs 42 test -f",
-		flags:   append([]string{"-f", "--line", "--lines", "--commit"}, apiFlags...),
+		flags:   append([]string{"-f", "--line", "--lines", "--search", "--regexp", "--ignore-case", "--commit"}, apiFlags...),
 		run:     apiVerb("logs", 0, 2, logs),
 	})
 }
@@ -44,11 +44,19 @@ func logs(o *options) func(context.Context, *call) error {
 	var lines lineRange
 	o.flags.Int64Var(&lines.first, "line", 0, "")
 	o.flags.Int64Var(&lines.count, "lines", 0, "")
+	var what searchFlags
+	o.flags.StringVar(&what.text, "search", "", "")
+	o.flags.BoolVar(&what.regexp, "regexp", false, "")
+	o.flags.BoolVar(&what.ignoreCase, "ignore-case", false, "")
 	return func(ctx context.Context, c *call) error {
 		stage := stageWord(c.words, *which.commit != "")
 		switch {
 		case lines.first < 0 || lines.count < 0:
 			return usageMistake{"--line and --lines count from 1"}
+		case what.text != "" && (*follows || lines.count > 0):
+			return usageMistake{"--search looks through a log from --line to its end: leave -f and --lines out"}
+		case what.text == "" && (what.regexp || what.ignoreCase):
+			return usageMistake{"--regexp and --ignore-case say how to --search for a TEXT"}
 		case lines != lineRange{} && stage == "":
 			return usageMistake{"--line and --lines are of one stage: name it, as in `buildit logs RUN STAGE --line 120`"}
 		case *follows && lines.count > 0:
@@ -57,6 +65,9 @@ func logs(o *options) func(context.Context, *call) error {
 		id, err := which.find(ctx, c, *follows)
 		if err != nil {
 			return err
+		}
+		if what.text != "" {
+			return searchLogs(ctx, c, id, stage, lines.first, what)
 		}
 		if *follows {
 			return follow(ctx, c, id, stage, lines.first)

@@ -158,7 +158,21 @@ func (s *script) routes() []access.Route {
 		route("POST /runs", access.PipelineRun, s.startRun),
 		route("GET /runs/{run}", access.RunRead, s.showRun),
 		route("POST /runs/{run}/cancel", access.RunCancel, s.cancelRun),
+		route("POST /runs/{run}/rerun", access.RunRerun, s.rerunRun),
 		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
+		route("GET /runs/{run}/stages/{stage}/log/search", access.LogRead, s.searchLog),
+		route("GET /runs/{run}/timing", access.RunRead, func(*http.Request) (any, error) {
+			return json.RawMessage(`{"queue_seconds":0.5,"seconds":75,"compute_seconds":90,"cost":{"usd":0,"fargate_usd_modelled":0.0033},
+				"critical_path":[{"stage":"test","wait_seconds":0.1,"seconds":70}]}`), nil
+		}),
+		route("GET /repositories/{repository}/insight", access.RunRead, func(r *http.Request) (any, error) {
+			if r.URL.Query().Get("branch") == "none" {
+				return json.RawMessage(`{"pipelines":[]}`), nil
+			}
+			return json.RawMessage(`{"pipelines":[{"file":".buildit.kdl","pipeline":"shop","runs":3,"success_rate":0.667,"seconds_p50":61,"seconds_p95":80,
+				"compute_seconds":240,"cost":{"fargate_usd_modelled":0.01},"stages":[{"stage":"test","runs":3,"success_rate":null,"seconds_p50":60,
+				"seconds_p95":70,"flaky":2,"critical_share":1}]}]}`), nil
+		}),
 		route("GET /runs/{run}/artifacts", access.ArtifactRead, func(*http.Request) (any, error) {
 			return access.NewPage([]any{s.artifact().Artifact}, ""), nil
 		}),
@@ -197,6 +211,14 @@ func (s *script) cancelRun(*http.Request) (any, error) {
 	return map[string]any{"id": theRun, "status": "canceling"}, nil
 }
 
+func (s *script) rerunRun(r *http.Request) (any, error) {
+	in, err := access.Decode[rerunRequest](r)
+	if err == nil && !s.final {
+		err = problem.New(problem.Conflict, "The run is %s. It can be run again when it has ended.", s.run["status"])
+	}
+	return map[string]any{"id": "c" + theRun[1:], "attempt": 2, "number": 7, "what": in.What, "stage": in.Stage, "no_cache": in.NoCache}, err
+}
+
 func (s *script) storedLog(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	if query.Get("format") == "index" {
@@ -216,6 +238,23 @@ func (s *script) storedLog(r *http.Request) (any, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "log", time.Time{}, bytes.NewReader(bytes.Join(lines, nil)))
 	}), nil
+}
+
+// searchLog answers one match a page.
+func (s *script) searchLog(r *http.Request) (any, error) {
+	var text bytes.Buffer
+	for _, segment := range s.logs[theRun+"/"+r.PathValue("stage")+"/1"] {
+		text.Write(segment.Text)
+	}
+	query := r.URL.Query()
+	first, err := strconv.Atoi(query.Get("line"))
+	for i, line := range strings.Split(text.String(), "\n") {
+		if at := strings.Index(line, query.Get("q")); i+1 >= first && at >= 0 {
+			match := logMatch{Line: int64(i + 1), Text: line, From: at, To: at + len(query.Get("q"))}
+			return map[string]any{"matches": []logMatch{match}, "next": i + 2}, err
+		}
+	}
+	return map[string]any{"matches": []logMatch{}}, err
 }
 
 // command says which lines of a stage a command has printed.

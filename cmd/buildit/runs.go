@@ -68,6 +68,8 @@ type stageInfo struct {
 	EndedAt   time.Time  `json:"ended_at"`
 	Notices   []notice   `json:"notices"`
 	Waits     []waitInfo `json:"waits"`
+	Flaky     bool       `json:"flaky"`
+	From      string     `json:"carried_from"`
 }
 
 // waitInfo is one thing that a run or a stage waits for.
@@ -87,6 +89,14 @@ func sayWaits(waits []waitInfo) string {
 type notice struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+}
+
+// name is what people call a run: its number, and its attempt from the second on.
+func (r runInfo) name() string {
+	if r.Attempt > 1 {
+		return fmt.Sprintf("#%d.%d", r.Number, r.Attempt)
+	}
+	return fmt.Sprintf("#%d", r.Number)
 }
 
 const defaultRuns = 20
@@ -139,7 +149,7 @@ func (c *call) printRuns(list []raw[runInfo]) error {
 	for _, item := range list {
 		r := item.value
 		rows = append(rows, []string{
-			r.ID, "#" + strconv.Itoa(r.Number), r.Status, clean(firstOf(r.Pipeline, r.File), 30), clean(firstOf(r.Branch, r.Tag, r.Event), 30),
+			r.ID, r.name(), r.Status, clean(firstOf(r.Pipeline, r.File), 30), clean(firstOf(r.Branch, r.Tag, r.Event), 30),
 			short(r.Commit), took(r.StartedAt, r.EndedAt, now), ago(r.CreatedAt, now), waitsOrMessage(r),
 		})
 	}
@@ -173,7 +183,7 @@ func runsShow(o *options) func(context.Context, *call) error {
 
 func (c *call) printRun(r runInfo) error {
 	now := time.Now()
-	err := c.say("%s #%d of %s at %s %s: %s%s", firstOf(r.Pipeline, r.File), r.Number, firstOf(r.Branch, r.Tag, r.Event), short(r.Commit),
+	err := c.say("%s %s of %s at %s %s: %s%s", firstOf(r.Pipeline, r.File), r.name(), firstOf(r.Branch, r.Tag, r.Event), short(r.Commit),
 		clean(r.Message, 60), r.Status, because(r.Reason, firstOf(sayWaits(r.Waits), r.Why)))
 	if err != nil {
 		return err
@@ -188,7 +198,7 @@ func (c *call) printRun(r runInfo) error {
 	}
 	var rows [][]string
 	for _, s := range r.Stages {
-		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, firstOf(sayWaits(s.Waits), s.Why)), ", ")})
+		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, firstOf(sayWaits(s.Waits), s.Why))+s.remark(), ", ")})
 	}
 	if err := c.columns([]string{"STAGE", "STATUS", "TOOK", ""}, rows); err != nil {
 		return err
@@ -201,6 +211,17 @@ func (c *call) printRun(r runInfo) error {
 		}
 	}
 	return nil
+}
+
+// remark is what people should know of a stage besides how it ended.
+func (s stageInfo) remark() string {
+	switch {
+	case s.From != "":
+		return ", carried over from run " + s.From
+	case s.Flaky:
+		return fmt.Sprintf(", flaky: it passed in attempt %d", s.Attempt)
+	}
+	return ""
 }
 
 func because(reason, why string) string {
@@ -238,10 +259,13 @@ func (w runChoice) find(ctx context.Context, c *call, wait bool) (string, error)
 	if wholeID.MatchString(word) {
 		return word, nil
 	}
-	number, err := strconv.Atoi(word)
+	_, err := strconv.Atoi(strings.Replace(word, ".", "", 1))
 	isNumber := err == nil
 	return search(ctx, c, fmt.Sprintf("no run is called %q", c.words[0]), func(r runInfo) bool {
-		return isNumber && r.Number == number || !isNumber && strings.HasPrefix(r.ID, word)
+		if isNumber { // of its newest attempt, or with it
+			return strconv.Itoa(r.Number) == word || fmt.Sprintf("%d.%d", r.Number, max(r.Attempt, 1)) == word
+		}
+		return strings.HasPrefix(r.ID, word)
 	})
 }
 

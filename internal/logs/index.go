@@ -25,16 +25,17 @@ const (
 // Index describes a sealed log. Marks live here and never in the bytes: the chunks
 // together, where there is no gap, are byte for byte what the masked stream was.
 type Index struct {
-	V       int       `json:"v"`
-	Start   time.Time `json:"start"`  // of the attempt; times count from here
-	Chunks  []Chunk   `json:"chunks"` // in order; a gap leaves numbers out
-	Groups  []Group   `json:"groups,omitempty"`
-	Anchors []int64   `json:"anchors,omitempty"` // lines that look like an error
-	Long    []int64   `json:"long,omitempty"`    // lines longer than LongLine
-	Gap     *Gap      `json:"gap,omitempty"`
-	Lines   int64     `json:"lines"` // line ends of the whole stream
-	Bytes   int64     `json:"bytes"` // of the whole stream
-	Final   bool      `json:"final"` // the stream has ended
+	V        int       `json:"v"`
+	Start    time.Time `json:"start"`  // of the attempt; times count from here
+	Chunks   []Chunk   `json:"chunks"` // in order; a gap leaves numbers out
+	Groups   []Group   `json:"groups,omitempty"`
+	Sections []Section `json:"sections,omitempty"` // that commands have marked, in the order of their beginning
+	Anchors  []int64   `json:"anchors,omitempty"`  // lines that look like an error
+	Long     []int64   `json:"long,omitempty"`     // lines longer than LongLine
+	Gap      *Gap      `json:"gap,omitempty"`
+	Lines    int64     `json:"lines"` // line ends of the whole stream
+	Bytes    int64     `json:"bytes"` // of the whole stream
+	Final    bool      `json:"final"` // the stream has ended
 }
 
 // Chunk is an object of at most ChunkBytes of text, compressed with gzip. It ends at

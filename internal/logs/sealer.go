@@ -36,6 +36,7 @@ type Sealer struct {
 	tail    int64 // bytes of the chunks beyond keep
 	length  int64 // of the line that is open, before text
 	next    int   // number of the next chunk
+	marked  sections
 }
 
 // lineRun is lines that began at one time.
@@ -104,6 +105,7 @@ func (s *Sealer) seal(n int) error {
 	sum := sha256.Sum256(packed)
 	chunk.Packed, chunk.SHA256 = int64(len(packed)), hex.EncodeToString(sum[:])
 	s.mark(text)
+	s.marked.scan(text, s.line, s.inside)
 	if err := s.store.Put(chunk, packed, times); err != nil {
 		return err
 	}
@@ -219,7 +221,11 @@ func (s *Sealer) Close(groups []Group) (*Index, error) {
 	if s.length > LongLine && len(s.index.Long) < maxLong {
 		s.index.Long = append(s.index.Long, s.line)
 	}
-	s.index.Groups = groups
+	last := s.line // of a log that ends inside a line
+	if !s.inside {
+		last--
+	}
+	s.index.Groups, s.index.Sections = groups, s.marked.close(max(last, 1))
 	s.index.Lines, s.index.Bytes, s.index.Final = s.line-1, s.offset, true
 	return &s.index, nil
 }

@@ -248,7 +248,7 @@ func TestHeldRunWaitsForAPerson(t *testing.T) {
 	dev, deployer := p.person("dev", access.Developer), p.person("dana", access.Deployer)
 	fork := func(n int) pipeline.Trigger {
 		fork := commit("main", n)
-		fork.Event, fork.Subject, fork.Fork, fork.Trust, fork.Hold = "pull-request", "7", true, "untrusted", pipeline.HoldFork
+		fork.Event, fork.Subject, fork.Fork, fork.Trust, fork.Hold = "pull-request", "7", true, "untrusted", pipeline.HoldForkApproval
 		return fork
 	}
 	file := "pipeline \"p\"\non \"pull-request\"\nstage \"a\" { run \"true\"; }\n"

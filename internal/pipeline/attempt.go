@@ -388,14 +388,15 @@ func (s *Service) triesBefore(ctx context.Context, r ref, key StageKey, attempt 
 func (s *Service) again(ctx context.Context, r ref, st Stage, end outcome) (recorded, error) {
 	c := s.queued(r, st.Key, st.Attempt+1, nil)
 	c.reason, c.why = end.reason, fmt.Sprintf("attempt %d ended: %s", st.Attempt, orText(end.why, end.reason))
-	c.delay = end.after
+	pause := spread(end.after, attemptID(r.run, st.Key, st.Attempt))
+	c.delay = pause
 	c.with = append(c.with, platform.Check{
 		Key: runRow(r.org, r.run), If: platform.Equal{Attribute: "status", Value: platform.Text(Running)},
 	})
 	if _, _, err := s.move(ctx, r, st, StageQueued, c); err != nil {
 		return recorded{}, err
 	}
-	return recorded{true, seconds(end.after)}, nil
+	return recorded{true, seconds(pause)}, nil
 }
 
 // makeFinal writes the end of a stage with what it leaves behind, and tells its dependents.
@@ -404,7 +405,7 @@ func (s *Service) makeFinal(ctx context.Context, r ref, node int, st Stage, end 
 	c := change{reason: end.reason, why: end.why, follow: []string{boxSettle}, set: platform.Item{
 		"lines": platform.Int(result.LogLines), "log_bytes": platform.Int(result.LogBytes),
 		"outputs": mapOf(declared(r.graph.spec(node).Outputs, result.Outputs)),
-		"notices": noticeList(merged(st.Notices, result.Notices)),
+		"notices": noticeList(merged(st.Notices, append(result.Notices, s.floodNotice(result)...))),
 	}}
 	if result.Command >= 0 || result.Reason == "ok" {
 		c.set["exit"] = platform.Int(result.ExitCode)

@@ -156,16 +156,13 @@ func (g *Graph) decide(p *language.Pipeline, opt Options) error {
 			continue
 		}
 		spec := g.Stages[n.Stage]
-		truth, err := language.Decide(spec.When, g.cellFacts(i, ""))
+		truth, err := g.decideWhen(i)
 		if err != nil {
-			return &problem.Error{
-				Kind: problem.BadConfig, Detail: fmt.Sprintf("The condition of stage %q: %v.", spec.Name, err), Err: err,
-				At: []problem.Place{{File: spec.Pos.File, Line: spec.Pos.Line, Column: spec.Pos.Column, Code: "expression", Detail: err.Error()}},
-			}
+			return err
 		}
 		switch {
 		case truth == language.False:
-			n.Skip, n.Why = reasonCondition, "its condition does not hold for this event"
+			n.Skip, n.Why = reasonCondition, conditionFalse
 		case !p.ComponentChanged(spec.Component, g.facts):
 			n.Skip, n.Why = reasonComponent, fmt.Sprintf("nothing of component %q, or of what it uses, has changed", spec.Component)
 		case opt.Local && deploys(spec):
@@ -174,6 +171,21 @@ func (g *Graph) decide(p *language.Pipeline, opt Options) error {
 		n.Decide = truth == language.Unknown
 	}
 	return nil
+}
+
+const conditionFalse = "its condition does not hold for this event"
+
+// decideWhen evaluates the condition of a cell with what is known at the start.
+func (g *Graph) decideWhen(node int) (language.Truth, error) {
+	spec := g.spec(node)
+	truth, err := language.Decide(spec.When, g.cellFacts(node, ""))
+	if err != nil {
+		return truth, &problem.Error{
+			Kind: problem.BadConfig, Detail: fmt.Sprintf("The condition of stage %q: %v.", spec.Name, err), Err: err,
+			At: []problem.Place{{File: spec.Pos.File, Line: spec.Pos.Line, Column: spec.Pos.Column, Code: "expression", Detail: err.Error()}},
+		}
+	}
+	return truth, nil
 }
 
 func deploys(s *language.Stage) bool { return s.Environment != nil && !s.Environment.Use }

@@ -30,12 +30,14 @@ func (s *Service) openRunState(ctx context.Context, r ref, token string) error {
 // openNode starts a stage that waits for nothing, and settles one that never runs.
 func (s *Service) openNode(ctx context.Context, r ref, node int) error {
 	switch n := r.graph.Nodes[node]; {
+	case n.Carried:
+		return nil
 	case n.Skip != "":
 		if s.Observe != nil {
 			s.Observe.StageChanged(r.run, r.graph.firstRow(node))
 		}
 		return s.settle(ctx, r, node)
-	case n.Waits == 0:
+	case n.Waits == 0, r.graph.leansOnCarried(node):
 		return s.advance(ctx, r, node)
 	}
 	return nil
@@ -130,11 +132,8 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 		return err
 	}
 	var statuses []StageStatus
-	for _, row := range rows {
-		st := stageOf(row.Item)
-		if st.kind != Cell {
-			continue
-		}
+	stages := r.graph.cellsOf(rows)
+	for node, st := range stages {
 		if !st.Status.Final() {
 			if !force {
 				return fmt.Errorf("run %s cannot end: stage %s is %s", r.run, st.Name, st.Status)
@@ -143,6 +142,7 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 				return err
 			}
 			st.Status = StageErrored
+			stages[node] = st
 		}
 		statuses = append(statuses, st.Status)
 	}
@@ -150,6 +150,13 @@ func (s *Service) closeRun(ctx context.Context, r ref, force bool) error {
 	if run.Status == Canceling {
 		status, c = endOfCancel(run.Reason), change{reason: run.Reason}
 	}
+	ended := run
+	ended.Status, ended.Ended = status, s.home.Clock.Now()
+	kept, err := r.sampled(ended, stages)
+	if err != nil {
+		return err
+	}
+	c.with = []platform.Action{kept}
 	_, _, err = s.moveRun(ctx, r, run, status, c)
 	if lost(err) {
 		return s.closeRun(ctx, r, force) // it was canceled in this moment: decide anew

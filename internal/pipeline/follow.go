@@ -144,6 +144,9 @@ func (f *Follower) Segments(ctx context.Context, caller access.Caller, log strin
 	if err != nil {
 		return access.LogView{}, err
 	}
+	if name, err = f.service.logHome(ctx, name); err != nil {
+		return access.LogView{}, err
+	}
 	more, moved := f.logs.Next(name), f.next(stageBell(name.Run, name.Key))
 	over, status, err := f.service.logOver(ctx, name)
 	if err != nil {

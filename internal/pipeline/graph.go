@@ -37,6 +37,8 @@ type Graph struct {
 	// Open says that no gate is closed but that of max-parallel: a run on somebody's own machine.
 	Open  bool   `json:"open,omitempty"`
 	Nodes []Node `json:"nodes"`
+	// From is the run whose stages a rerun carries over, as far as they do not run again.
+	From RunID `json:"from,omitempty"`
 
 	facts language.Facts // what is known at the start
 	out   [][]int        // the dependents of each node, without joins and end
@@ -74,6 +76,9 @@ type Node struct {
 	// Decide says that the condition speaks of what the needs leave behind, and is
 	// evaluated when they are final.
 	Decide bool `json:"decide,omitempty"`
+	// Carried says that the node ended in the run before (Graph.From) and does not
+	// run again: its row is copied, and nobody waits for it.
+	Carried bool `json:"carried,omitempty"`
 }
 
 // Edge is one need: the node that stands for the needed stage, how it must end,

@@ -3,7 +3,6 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,16 +18,6 @@ func commit(branch string, n int) pipeline.Trigger {
 	t := push(branch)
 	t.Commit = fmt.Sprintf("%040x", n)
 	return t
-}
-
-// start begins the run of a trigger.
-func (w *world) start(t pipeline.Trigger, text string) pipeline.Run {
-	w.t.Helper()
-	run, err := w.service.StartFile(w.t.Context(), w.org, t, load(w.t, text), pipeline.Options{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return run
 }
 
 // until waits until a view of the run is as it should be.
@@ -357,11 +346,4 @@ func TestSweeperFreesAGroup(t *testing.T) {
 	}
 	expect(t, w.ends(waits.ID), pipeline.Succeeded, "a succeeded")
 	w.nothingHeld("repository/r1", "db")
-}
-
-func touch(t *testing.T, path string) {
-	t.Helper()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Error(err)
-	}
 }

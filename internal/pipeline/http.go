@@ -14,7 +14,7 @@ import (
 func (s *Service) Routes() []access.Route {
 	run := access.InPath("run")
 	const runs = "/api/v1/orgs/{org}/runs"
-	return []access.Route{
+	return append(s.insightRoutes(), []access.Route{
 		{
 			Pattern: "GET " + runs, Action: access.RunRead, Resource: access.OfOrg(),
 			Summary: "List runs, newest first", Out: access.Page[Run]{}, Handle: s.getRuns,
@@ -34,6 +34,11 @@ func (s *Service) Routes() []access.Route {
 		{
 			Pattern: "POST " + runs + "/{run}/force-cancel", Action: access.RunForceCancel, Resource: run,
 			Summary: "Stop a run at once, even a deployment that is under way", In: CancelRequest{}, Out: Run{}, Handle: s.postForceCancel,
+		},
+		{
+			Pattern: "POST " + runs + "/{run}/rerun", Action: access.RunRerun, Resource: run,
+			Summary: "Run a run again that has ended: all of it, what failed, or one stage", In: RerunRequest{}, Out: Run{},
+			Status: http.StatusCreated, Handle: s.postRerun,
 		},
 		{
 			Pattern: "GET " + runs + "/{run}/events", Action: access.RunRead, Resource: run,
@@ -59,7 +64,16 @@ func (s *Service) Routes() []access.Route {
 				"wait": "Beside from: how long to wait for a segment, such as 20s; 20s at most.",
 			},
 		},
-	}
+		{
+			Pattern: "GET " + runs + "/{run}/stages/{stage}/log/search", Action: access.LogRead, Resource: run,
+			Summary: "Find lines in the log of a stage, as people read them: colours inside them are looked through", Out: LogMatches{}, Handle: s.getLogSearch,
+			Query: map[string]string{
+				"q": "What to look for: 1 KiB at most.", "regexp": "true: q is a regular expression (RE2).", "ignore_case": "true: upper and lower case are the same.",
+				"attempt": "Of the stage; the last if absent.", "line": "The line to begin with, from 1: next of the answer before.",
+				"limit": "How many lines to answer: 100 if absent, 1000 at most.",
+			},
+		},
+	}...)
 }
 
 // GateRoutes are the part of the API by which people open gates, and say how much

@@ -46,11 +46,7 @@ type logRead struct {
 }
 
 func (s *Service) getLog(r *http.Request, caller access.Caller) (any, error) {
-	store, ok := s.Logs.(*LogStore)
-	if !ok {
-		return nil, problem.New(problem.NotFound, "This server keeps no logs.")
-	}
-	name, err := s.logOf(r, caller.Org)
+	store, name, err := s.logStore(r, caller.Org)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +208,16 @@ func (s *Service) logGroups(ctx context.Context, log LogName) ([]logs.Group, err
 	return groupsOf(item), nil
 }
 
+// logStore is where the log is kept that the path and ?attempt= name.
+func (s *Service) logStore(r *http.Request, org platform.Org) (*LogStore, LogName, error) {
+	store, ok := s.Logs.(*LogStore)
+	if !ok {
+		return nil, LogName{}, problem.New(problem.NotFound, "This server keeps no logs.")
+	}
+	name, err := s.logOf(r, org)
+	return store, name, err
+}
+
 // logOf is the log that the path and ?attempt= name.
 func (s *Service) logOf(r *http.Request, org platform.Org) (LogName, error) {
 	run, err := ParseRunID(r.PathValue("run"))
@@ -235,6 +241,7 @@ func (s *Service) logOf(r *http.Request, org platform.Org) (LogName, error) {
 			return LogName{}, problem.New(problem.Invalid, "attempt must be a number from 1 to %d.", st.Attempt).InField("attempt")
 		}
 	}
+	name.Run = RunID(orText(string(st.From), string(run)))
 	return name, nil
 }
 

@@ -26,6 +26,7 @@ import (
 //	waits     acme#group#<scope>#<name>#  wait#<turn>#        (group.go)
 //	quota     acme#quota#           quota#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#
+//	sample    acme#sample#<repository>#      <end of the run>#<run>#
 
 func runPartition(org platform.Org, run RunID) platform.Partition {
 	return org.Partition("run", string(run))
@@ -68,6 +69,15 @@ func outboxRow(org platform.Org, run RunID, kind string, key StageKey, version i
 
 func numberRow(org platform.Org, repository, file string) platform.RowKey {
 	return org.Partition("run-number", repository).Row("next", file)
+}
+
+// samplePartition has the samples of a repository's runs, oldest first.
+func samplePartition(org platform.Org, repository string) platform.Partition {
+	return org.Partition("sample", repository)
+}
+
+func sampleRow(org platform.Org, repository string, ended time.Time, run RunID) platform.RowKey {
+	return samplePartition(org, repository).Row(string(platform.Stamp(ended)), string(run))
 }
 
 // listOfRuns places a run in GSI1: the runs of an organization, oldest first.

@@ -154,6 +154,17 @@ func (s *Service) logStep(ctx context.Context, keeper logKeeper, log LogName, it
 	}
 }
 
+// floodNotice tells people of a log that is longer than what is kept of it.
+func (s *Service) floodNotice(result supervisor.Result) []supervisor.Notice {
+	if _, keeps := s.Logs.(logKeeper); !keeps || result.LogBytes <= logKeep+logs.TailBytes {
+		return nil
+	}
+	return []supervisor.Notice{{Code: "log-cut", Text: fmt.Sprintf(
+		"It printed %d MiB. The first %d MiB of its log stay, and the last %d; what is between them is left out. Write such output to a file, and keep that as an artifact.",
+		result.LogBytes>>20, logKeep>>20, logs.TailBytes>>20,
+	)}}
+}
+
 // logKept is for how long the chunks of a log stay.
 func (s *Service) logKept(ctx context.Context, log LogName) (time.Duration, error) {
 	r, _, err := s.openRun(ctx, log.Org, log.Run)

@@ -35,6 +35,7 @@ const (
 	boxSettle  = "settle"   // tell the dependents of a stage that has ended
 	boxWake    = "wake"     // complete the token of an attempt that has reported
 	boxWakeRun = "wake-run" // complete the token of a run whose end is settled
+	boxLaunch  = "launch"   // write the stages of a rerun, and let it begin
 	boxOpen    = "open"     // begin the execution of a run
 	boxCancel  = "cancel"   // fail the token of a run that is canceled
 	boxStop    = "stop"     // stop the task of a stage that is canceled

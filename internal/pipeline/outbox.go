@@ -49,6 +49,8 @@ func (s *Service) perform(ctx context.Context, r ref, b box) error {
 		return s.wake(ctx, r, b.key, b.attempt)
 	case boxWakeRun:
 		return s.wakeRun(ctx, r)
+	case boxLaunch:
+		return s.launchLater(ctx, r)
 	case boxOpen:
 		return s.openExecution(ctx, r)
 	case boxCancel:

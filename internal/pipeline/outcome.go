@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"fmt"
+	"hash/fnv"
+	"math"
 	"slices"
 	"time"
 
@@ -76,8 +78,13 @@ const infraRetries = 2
 // maxPause bounds the wait before a retry.
 const maxPause = 5 * time.Minute
 
-// tries are the failed attempts before this one.
+// tries are the failed attempts before this one: those that were our fault, and
+// those of the commands.
 type tries struct{ infra, asked int }
+
+// counted is how many of them count against `retry N`: all but the first that were
+// our fault, which are repeated without being asked.
+func (t tries) counted() int { return t.asked + max(0, t.infra-infraRetries) }
 
 // outcome is what an attempt's result makes of its stage.
 type outcome struct {
@@ -119,8 +126,8 @@ func retries(asked language.Retry, class string, result supervisor.Result, befor
 		return false, 0
 	case class == classInfra && before.infra < infraRetries:
 		return true, pause(retryPause, before.infra)
-	case before.asked < asked.Count && listed(asked.On, class, result):
-		return true, pause(orDefault(asked.Backoff, retryPause), before.asked)
+	case before.counted() < asked.Count && listed(asked.On, class, result):
+		return true, pause(orDefault(asked.Backoff, retryPause), before.counted())
 	}
 	return false, 0
 }
@@ -137,4 +144,14 @@ func listed(on []string, class string, result supervisor.Result) bool {
 
 func pause(first time.Duration, before int) time.Duration {
 	return min(first<<min(before, 10), maxPause)
+}
+
+// spread moves a pause by up to a fifth to either side, so that stages that failed
+// together do not come again together. The same attempt always waits the same time,
+// whoever computes it.
+func spread(pause time.Duration, attempt string) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(attempt))
+	fifths := float64(h.Sum32())/math.MaxUint32*2 - 1 // from -1 to 1
+	return min(pause+time.Duration(fifths*float64(pause)/5), maxPause)
 }

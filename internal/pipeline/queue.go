@@ -12,10 +12,6 @@ import (
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
-// HoldFork holds a run until somebody has approved exactly its commit: that of a
-// stranger (Trigger.Hold).
-const HoldFork = "fork-approval"
-
 // holdDeadline is how long a run is held for a person.
 const holdDeadline = 30 * 24 * time.Hour
 

@@ -32,6 +32,8 @@ type Run struct {
 	Created    time.Time `json:"created_at"`
 	Started    time.Time `json:"started_at,omitzero"`
 	Ended      time.Time `json:"ended_at,omitzero"`
+	RerunOf    RunID     `json:"rerun_of,omitempty"` // the attempt before
+	Depth      int       `json:"depth,omitempty"`    // how many runs led to it by their ends
 	// Problems are those of the file, with their places, when Reason is config-invalid or not-available.
 	Problems []problem.Place `json:"problems,omitempty"`
 
@@ -40,6 +42,7 @@ type Run struct {
 
 	version int64
 	graph   string // digest
+	request string // the operation that asked for a rerun
 	token   []byte // of the execution's wait, wrapped
 	holds   []place
 	queue   []claim // in which it waits
@@ -62,7 +65,8 @@ type Stage struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Notices []Notice          `json:"notices,omitempty"`
 	Lines   int64             `json:"log_lines"`
-	Flaky   bool              `json:"flaky,omitempty"` // passed on a later attempt
+	Flaky   bool              `json:"flaky,omitempty"`        // passed on a later attempt
+	From    RunID             `json:"carried_from,omitempty"` // the run that it ran in, if this one is a rerun that did not run it
 
 	// Waits are what a gated stage waits for, Approval what it asks of people.
 	Waits    []Wait        `json:"waits,omitempty"`
@@ -105,7 +109,7 @@ func (r Run) item() platform.Item {
 		"file": platform.Text(r.File), "repository": platform.Text(r.Repository),
 		"event": platform.Text(r.Event), "subject": platform.Text(r.Subject), "commit": platform.Text(r.Commit),
 		"branch": platform.Text(r.Branch), "tag": platform.Text(r.Tag), "message": platform.Text(r.Message),
-		"actor": platform.Text(r.Actor), "trust": platform.Text(r.Trust), "why": platform.Text(r.Why),
+		"actor": platform.Text(r.Actor), "trust": platform.Text(r.Trust), "why": platform.Text(r.Why), "depth": platform.Int(r.Depth),
 		"status": platform.Text(r.Status), "created": platform.Stamp(r.Created), "version": platform.Int(r.version),
 	}
 }
@@ -123,6 +127,8 @@ func runOf(item platform.Item) (Run, error) {
 		Created: item.Time("created"), Started: item.Time("started"), Ended: item.Time("ended"),
 		version: item.Int("version"), graph: item.Text("graph"), token: item.Bytes("token"),
 		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), forced: item.Bool("forced"),
+		RerunOf: RunID(item.Text("rerun_of")), request: item.Text("request"),
+		Depth: int(item.Int("depth")),
 	}
 	if problems := item.Bytes("problems"); problems != nil {
 		if err := json.Unmarshal(problems, &r.Problems); err != nil {
@@ -130,6 +136,16 @@ func runOf(item platform.Item) (Run, error) {
 		}
 	}
 	return r, nil
+}
+
+// Ended is the run that ends with a change of a row, if it is one.
+func Ended(c platform.Change) (Run, bool) {
+	parents, parts := c.Key.Parents(), c.Key.Parts()
+	if c.Old == nil || c.New == nil || len(parents) != 3 || parents[1] != "run" || len(parts) != 1 || parts[0] != "run" {
+		return Run{}, false
+	}
+	run, err := runOf(c.New)
+	return run, err == nil && run.Status.Final() && !Status(c.Old.Text("status")).Final()
 }
 
 // item is the row of a stage as the run begins.
@@ -149,7 +165,7 @@ func stageOf(item platform.Item) Stage {
 		Reason: item.Text("reason"), Why: item.Text("why"), Attempt: int(item.Int("attempt")),
 		Needs: item.Texts("needs"), Ready: item.Time("ready"), Started: item.Time("started"), Ended: item.Time("ended"),
 		Outputs: textMap(item, "outputs"), Notices: noticesOf(item), Lines: item.Int("lines"),
-		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"),
+		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"), From: RunID(item.Text("from")),
 		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), expires: item.Time("decide_until"),
 	}
 	if _, has := item["exit"]; has {

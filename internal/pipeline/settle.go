@@ -227,7 +227,7 @@ func (s *Service) advanceCell(ctx context.Context, r ref, node int, row Stage) e
 
 // leaveGate records what a stage that is over has deployed, and gives back what it held.
 func (s *Service) leaveGate(ctx context.Context, r ref, node int, st Stage) error {
-	if st.Status == StageSucceeded && !r.graph.Open && deploys(r.graph.spec(node)) {
+	if st.Status == StageSucceeded && st.From == "" && !r.graph.Open && deploys(r.graph.spec(node)) {
 		if err := s.recordRelease(ctx, r, node, st); err != nil {
 			return err
 		}

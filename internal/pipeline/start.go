@@ -21,7 +21,7 @@ func (s *Service) Start(ctx context.Context, org platform.Org, t Trigger) (Run, 
 		return run, err
 	}
 	if t.Skip != "" {
-		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+		return s.skip(ctx, org, run, t.skipReason(), t.Skip)
 	}
 	tree, err := s.config(ctx, org, t)
 	if err != nil {
@@ -56,30 +56,38 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 		return run, err
 	}
 	if t.Skip != "" {
-		return s.skip(ctx, org, run, reasonAsked, t.Skip)
+		return s.skip(ctx, org, run, t.skipReason(), t.Skip)
 	}
 	g, err := compile(file, t, run.Number, opt)
 	if err != nil {
 		return s.refuse(ctx, org, run, err)
 	}
-	if matches, why := file.Matches(g.facts); !matches {
-		return s.skip(ctx, org, run, reasonNoMatch, why)
+	if reason, why := g.unwanted(file, opt); reason != "" {
+		return s.skip(ctx, org, run, reason, why)
 	}
 	if t.Trust != "trusted" && !s.AllowUntrusted {
-		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and the only runner class here, process, would run it with the platform's own rights on this machine")
+		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and "+notIsolated)
 	}
 	digest, err := s.storeGraph(ctx, org, g)
 	if err != nil {
 		return run, err
 	}
-	r := ref{org, run.ID, digest, g}
+	return s.launch(ctx, ref{org, run.ID, digest, g}, run)
+}
+
+// launch lets a run that was created and has its graph begin.
+func (s *Service) launch(ctx context.Context, r ref, run Run) (Run, error) {
 	if err := s.putStages(ctx, r); err != nil {
 		return run, err
 	}
+	g := r.graph
 	return s.admitRun(ctx, r, run, change{set: platform.Item{
-		"graph": platform.Text(digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
+		"graph": platform.Text(r.digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
 	}})
 }
+
+// notIsolated is why a stranger's commit does not run here.
+const notIsolated = "the only runner class here, process, would run it with the platform's own rights on this machine"
 
 // create puts the run's row, if it is absent, with the next number of its file.
 func (s *Service) create(ctx context.Context, org platform.Org, t Trigger) (Run, error) {
@@ -97,7 +105,7 @@ func (s *Service) create(ctx context.Context, org platform.Org, t Trigger) (Run,
 	run := Run{
 		ID: id, Number: int(counter.Int("next")), Attempt: max(t.Attempt, 1), File: t.File, Repository: t.Repository,
 		Event: t.Event, Subject: t.Subject, Commit: t.Commit, Branch: t.Branch, Tag: t.Tag,
-		Message: firstLine(t.Message), Actor: t.Actor, Trust: t.Trust, Why: t.Why, Status: Created, Created: now, version: 1,
+		Message: firstLine(t.Message), Actor: t.Actor, Trust: t.Trust, Why: t.Why, Depth: t.Depth, Status: Created, Created: now, version: 1,
 	}
 	item := run.item().
 		InList(listOfRuns(org).Index(string(platform.Stamp(now)), string(id))).
@@ -128,10 +136,16 @@ func firstLine(message string) string {
 // putStages writes the rows of all nodes that are not there yet.
 func (s *Service) putStages(ctx context.Context, r ref) error {
 	const atOnce = 100
-	puts := make([]platform.Action, 0, len(r.graph.Nodes))
-	for i := range r.graph.Nodes {
-		key := stageRow(r.org, r.run, r.graph.Nodes[i].Key)
-		puts = append(puts, platform.Put{Key: key, Item: r.graph.firstRow(i).item(), If: platform.NoRow})
+	before, puts, err := s.carried(ctx, r)
+	if err != nil {
+		return err
+	}
+	for i, n := range r.graph.Nodes {
+		item := r.graph.firstRow(i).item()
+		if n.Carried {
+			item = before[n.Key]
+		}
+		puts = append(puts, platform.Put{Key: stageRow(r.org, r.run, n.Key), Item: item, If: platform.NoRow})
 	}
 	for len(puts) > 0 {
 		n := min(len(puts), atOnce)
@@ -153,7 +167,7 @@ func (s *Service) putStages(ctx context.Context, r ref) error {
 // firstRow is the row of a node as its run begins.
 func (g *Graph) firstRow(node int) Stage {
 	n := g.Nodes[node]
-	st := Stage{Key: n.Key, Name: n.Name, Status: StageBlocked, kind: n.Kind, open: int64(n.Waits), version: 1}
+	st := Stage{Key: n.Key, Name: n.Name, Status: StageBlocked, kind: n.Kind, open: int64(g.opens(node)), version: 1}
 	if n.Kind != Cell {
 		return st
 	}
@@ -192,12 +206,32 @@ func (s *Service) refuse(ctx context.Context, org platform.Org, run Run, err err
 
 // Why a run is skipped.
 const (
-	reasonNoMatch = "no-match" // no `on` of its file wants the event
-	reasonAsked   = "skip-ci"  // the commit's message asks for it
+	reasonNoMatch = "no-match"        // no `on` of its file wants the event
+	reasonAsked   = "skip-ci"         // the commit's message asks for it
+	reasonCircle  = "upstream-circle" // too many runs have started one another
+	reasonNoForks = "not-forks"       // its file does not want forks: neither good nor bad
 	// A stranger's commit, such as that of a pull request from a fork, would run in a
 	// class that does not isolate it from this machine.
 	reasonUntrusted = "untrusted"
 )
+
+// unwanted is why the `on` nodes of its file do not want a run, "" if they do. Where
+// they want it approved first, the run is held.
+func (g *Graph) unwanted(file *language.Pipeline, opt Options) (reason, why string) {
+	if g.Trigger.Event == "schedule" && !opt.Local {
+		return "", "" // asked for by the default branch, whatever the file of this branch says
+	}
+	answer := file.Answer(g.facts)
+	switch {
+	case answer.NoForks:
+		return reasonNoForks, answer.Why
+	case !answer.Runs:
+		return reasonNoMatch, answer.Why
+	case answer.Approve && g.Trigger.Hold == "":
+		g.Trigger.Hold = HoldForkApproval
+	}
+	return "", ""
+}
 
 // skip ends a run that its file, or its commit, does not want: green, with the reason.
 func (s *Service) skip(ctx context.Context, org platform.Org, run Run, reason, why string) (Run, error) {

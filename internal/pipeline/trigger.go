@@ -33,11 +33,19 @@ type Trigger struct {
 	Why string
 
 	// Skip, if set, says why the run is recorded as skipped and nothing of it starts:
-	// the head commit's message asks for it.
+	// the head commit's message asks for it, or runs have started one another in a circle.
 	Skip string
 
-	// Hold, if set, is why the run is queued until somebody has approved it: HoldFork.
-	Hold string `json:",omitempty"`
+	// NoCache has the run's stages restore no cache: asked for with a rerun.
+	NoCache bool `json:"no_cache,omitempty"`
+
+	// Hold, if set, keeps a run that is compiled from beginning until a person allows
+	// it: HoldForkApproval.
+	Hold string `json:"hold,omitempty"`
+
+	// Depth counts the runs that led to this one by `on "upstream"`; 0 for a run that
+	// no other has started.
+	Depth int `json:"depth,omitempty"`
 
 	// Source is the key parts of the bundle of the commit, and Config those of the
 	// pipeline files of that commit (a tar.gz of every *.kdl that may be included):
@@ -46,4 +54,15 @@ type Trigger struct {
 	SourceSHA256 string
 	SourceSize   int64
 	Config       []string
+}
+
+// HoldForkApproval holds the run of a fork's commit until somebody who may approve
+// has allowed exactly that commit.
+const HoldForkApproval = "fork-approval"
+
+func (t Trigger) skipReason() string {
+	if t.Event == "upstream" {
+		return reasonCircle
+	}
+	return reasonAsked
 }

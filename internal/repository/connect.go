@@ -69,6 +69,7 @@ func (s *Service) Connect(ctx context.Context, org platform.Org, in ConnectReque
 	out, err := s.register(ctx, org, r, in.WebhookSecret, remote)
 	if err == nil {
 		s.propose(ctx, org, &out, remote)
+		s.enrolAndLog(ctx, org, out.Repository, remote)
 	}
 	return out, errors.Join(err, remote.Close())
 }
@@ -224,12 +225,13 @@ func (s *Service) Confirm(ctx context.Context, org platform.Org, idOrName string
 	if err != nil {
 		return r, err
 	}
-	return s.update(ctx, org, r.ID, "confirmed", func(r *Repository, set platform.Item) bool {
+	r, err = s.update(ctx, org, r.ID, "confirmed", func(r *Repository, set platform.Item) bool {
 		set["run_pipelines"] = platform.Bool(run)
 		changed := r.RunPipelines != run
 		r.RunPipelines = run
 		return changed
 	})
+	return r, errors.Join(err, s.lookSoon(ctx, org, r.ID)) // its schedules begin, or end
 }
 
 // Disconnect forgets a repository: its hook, its name and itself. Its runs stay.
@@ -246,7 +248,11 @@ func (s *Service) Disconnect(ctx context.Context, org platform.Org, idOrName str
 	); err != nil {
 		return err
 	}
-	return s.forget(ctx, org, r.ID)
+	return errors.Join(
+		s.putSchedules(ctx, org, r.ID, nil),
+		s.putListeners(ctx, org, r, nil),
+		s.forget(ctx, org, r.ID),
+	)
 }
 
 // forget deletes the rows of the refs. Cut off, it leaves rows that nobody reads:

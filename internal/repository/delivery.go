@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/forge"
+	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/repository/git"
 )
@@ -47,10 +48,17 @@ type message struct {
 	Delivery   string `json:"delivery"`
 }
 
-// HandleChanges is the feed's consumer: each new delivery goes to the queue. It
-// answers how many changes it is done with.
+// HandleChanges is the feed's consumer: each new delivery goes to the queue, and the
+// end of each run to who listens to it. It answers how many changes it is done with.
 func (s *Service) HandleChanges(ctx context.Context, changes []platform.Change) (done int, err error) {
 	for i, c := range changes {
+		if run, ended := pipeline.Ended(c); ended {
+			org := platform.System(c.Key.Parents()[0], "end of run "+string(run.ID))
+			if err := s.tell(ctx, org, run); err != nil {
+				return i, err
+			}
+			continue
+		}
 		parents, parts := c.Key.Parents(), c.Key.Parts()
 		if c.Old != nil || c.New == nil || len(parents) != 3 || parents[1] != "repository" || len(parts) != 2 || parts[0] != "delivery" {
 			continue
@@ -159,6 +167,9 @@ func (s *Service) act(ctx context.Context, org platform.Org, r Repository, e for
 				break
 			}
 		}
+		if err == nil {
+			s.enrolAndLog(ctx, org, r, remote)
+		}
 		if err == nil && e.Cut {
 			err = s.lookSoon(ctx, org, r.ID)
 		}
@@ -197,6 +208,8 @@ func (s *Service) actOnPull(ctx context.Context, org platform.Org, r Repository,
 	switch {
 	case err != nil:
 		return outcome{Ref: ref}, err
+	case state.Closed && e.Action == forge.Closed:
+		return s.closed(ctx, org, r, remote, ref, head, state, h)
 	case state.Closed:
 		return outcome{Ref: ref, Note: "the pull request is closed"}, nil
 	case head == "":

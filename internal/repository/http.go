@@ -45,6 +45,10 @@ func (s *Service) Routes() []access.Route {
 			Summary: "Look at the remote now and start what is missing", Out: Looked{}, Handle: s.postSync,
 		},
 		{
+			Pattern: "GET /api/v1/orgs/{org}/repositories/{repository}/schedules", Action: access.RepositoryRead, Resource: one,
+			Summary: "List the schedules of the default branch's pipelines: the next tick, the last run", Out: ScheduleList{}, Handle: s.getSchedules,
+		},
+		{
 			Pattern: "GET /api/v1/orgs/{org}/repositories/{repository}/deliveries", Action: access.RepositoryRead, Resource: one,
 			Summary: "List the webhook's deliveries, the newest first", Out: access.Page[Delivery]{}, Query: access.WindowQuery(nil), Handle: s.getDeliveries,
 		},

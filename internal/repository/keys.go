@@ -18,6 +18,9 @@ import (
 //	ref         acme#repository#<id>#   ref#<full name>#
 //	delivery    acme#repository#<id>#   delivery#<id>#       GSI1 acme#deliveries#<repository># <stamp>#<id>#
 //	scan        acme#repository#<id>#   scan#
+//	enrolled    acme#repository#<id>#   enrolled#
+//	schedule    acme#repository#<id>#   schedule#<key>#
+//	listens     acme#repository#<id>#   listens#<key>#       (one for each listener of its own)
 //	source      acme#repository#<id>#   source#<commit>#<depth>#
 //	event       acme#repository#<id>#   event#repository#<version, 8 digits>#
 //
@@ -25,6 +28,8 @@ import (
 //
 //	name        acme#repository-name#   name#<name>#
 //	hook        -#hook#                 hook#<id>#
+//	listener    acme#upstream#<name of the upstream repository>#  listener#<pipeline>#<key>#
+//	heard       acme#repository#<id>#   heard#<upstream run>#<file>#
 func rows(org platform.Org, id string) platform.Partition { return org.Partition("repository", id) }
 
 func repositoryRow(org platform.Org, id string) platform.RowKey {
@@ -49,6 +54,32 @@ func sourceRow(org platform.Org, id string, commit git.CommitSHA, depth int) pla
 
 func eventRow(org platform.Org, id string, version int64) platform.RowKey {
 	return rows(org, id).Row("event", "repository", fmt.Sprintf("%08d", version))
+}
+
+func enrolledRow(org platform.Org, id string) platform.RowKey {
+	return rows(org, id).Row("enrolled")
+}
+
+func scheduleRow(org platform.Org, id, key string) platform.RowKey {
+	return rows(org, id).Row("schedule", key)
+}
+
+func listensRow(org platform.Org, id, key string) platform.RowKey {
+	return rows(org, id).Row("listens", key)
+}
+
+// upstreamOf holds who listens to the pipelines of a repository, by its name, which
+// may be connected later.
+func upstreamOf(org platform.Org, repository string) platform.Partition {
+	return org.Partition("upstream", repository)
+}
+
+func listenerRow(org platform.Org, repository, name, key string) platform.RowKey {
+	return upstreamOf(org, repository).Row("listener", name, key)
+}
+
+func heardRow(org platform.Org, id, run, file string) platform.RowKey {
+	return rows(org, id).Row("heard", run, file)
 }
 
 func nameRow(org platform.Org, name string) platform.RowKey {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/buildit-dev/buildit/internal/access"
@@ -71,31 +70,12 @@ func (s *Service) StartManually(ctx context.Context, org platform.Org, in StartR
 }
 
 func (s *Service) startAt(ctx context.Context, org platform.Org, r Repository, remote *git.Remote, ref git.Ref, head git.CommitSHA, in StartRequest, request, actor string) (run string, err error) {
-	clone, err := remote.Fetch(ctx, git.Want{Commit: head, Branch: ref.Branch(), Depth: s.options.Depth})
+	t, err := s.complete(ctx, org, r, remote, head, pipeline.Trigger{
+		Repository: r.ID, File: in.File, Event: "manual", Subject: request, Trust: "trusted", Actor: actor,
+		Ref: string(ref), Branch: in.Branch, Params: in.Params, Why: "started by hand",
+	})
 	if err != nil {
 		return "", err
-	}
-	defer func() { err = errors.Join(err, clone.Close()) }()
-	info, err := clone.Commit(head)
-	if err != nil {
-		return "", err
-	}
-	src, err := s.source(ctx, org, r, clone, head)
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(src.pipelines, in.File) {
-		return "", problem.New(problem.Invalid, "Commit %s of %s has no pipeline file %s; %s.",
-			head.Short(), r.Name, in.File, filesThatAre(src.pipelines)).InField("file")
-	}
-	owner, name := splitName(r.URL.FullName())
-	t := pipeline.Trigger{
-		Repository: r.ID, File: in.File, Event: "manual", Subject: request, Commit: string(head), Attempt: 1,
-		Trust: "trusted", Actor: actor, RepoName: name, RepoOwner: owner, RepoURL: string(r.URL), DefaultBranch: r.DefaultBranch,
-		Ref: string(ref), Branch: in.Branch, Head: string(head),
-		Message: info.Message, Author: info.Author, CommitTime: info.When, Params: in.Params,
-		Why:    join("started by hand", src.remarks()),
-		Source: src.parts, SourceSHA256: src.sha256, SourceSize: src.size, Config: src.config,
 	}
 	if err := s.runs.Check(ctx, org, t); err != nil {
 		return "", err // who asks is here to hear of it: no run has to keep it

@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -43,6 +44,62 @@ func TestReadyPullRequestRunsAgain(t *testing.T) {
 	}
 	if want := []string{"opened draft=true base=main", "ready draft=false base=main", "updated draft=false base=release"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Closing a pull request runs the pipelines that ask for it, once, at its head; what
+// comes after it starts nothing.
+func TestClosedPullRequestRunsWhereItIsWanted(t *testing.T) {
+	h := open(t)
+	w, c := h.connect("shop", repository.GitHub)
+	w.Git("checkout", "--quiet", "-b", "topic")
+	head := w.Commit("one", "clean.buildit.kdl", onePipeline, ".buildit/clean.kdl", "pipeline \"clean\"\non \"pull-request\" { types \"closed\"; }\nstage \"a\" { run \"true\"; }\n", ".buildit/broken.kdl", "pipeline")
+	w.Push("topic:refs/pull/7/head")
+	send := func(id, action string) {
+		h.deliver(c, c.Webhook.Secret, id, "pull_request", pullBody(action, 7, head, "topic", true))
+		h.settle()
+	}
+	send("d1", "opened")
+	opened := len(h.runs.triggers())
+	send("d2", "closed")
+	send("d3", "closed")
+	send("d4", "synchronize")
+	h.reconcile("shop")
+	all := h.runs.triggers()[opened:]
+	if len(all) != 1 || all[0].File != ".buildit/clean.kdl" || all[0].Subject != "7 closed" || all[0].Action != "closed" || all[0].PullRequest != 7 || all[0].Commit != head {
+		t.Errorf("%d runs: %+v", len(all), all)
+	}
+	if all[0].Trust != "untrusted" || !all[0].Fork {
+		t.Errorf("a fork's is %s", all[0].Trust)
+	}
+	if d := h.deliveries(c)["d2"]; len(d.Runs) != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// What nobody said whose it is counts as a fork's: a head that was found without an
+// event, and one whose event names a branch that is not there.
+func TestUnknownPullRequestIsAFork(t *testing.T) {
+	h := open(t)
+	w, c := h.connect("shop", repository.GitHub)
+	w.Git("checkout", "--quiet", "-b", "topic")
+	head := w.Commit("one", "a", "1")
+	w.Push("topic:refs/pull/7/head", "topic:refs/pull/8/head", "topic:refs/pull/9/head")
+	h.deliver(c, c.Webhook.Secret, "d1", "pull_request", pullBody("opened", 8, head, "topic", false))
+	h.settle()
+	w.Push("topic")
+	h.deliver(c, c.Webhook.Secret, "d2", "pull_request", pullBody("opened", 9, head, "topic", false))
+	h.settle()
+	h.reconcile("shop")
+	seen := map[int]string{}
+	for _, r := range h.runs.triggers() {
+		if r.Event == "pull-request" {
+			seen[r.PullRequest] = fmt.Sprintf("%s fork=%v", r.Trust, r.Fork)
+		}
+	}
+	want := map[int]string{7: "untrusted fork=true", 8: "untrusted fork=true", 9: "trusted fork=false"}
+	if !maps.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
 	}
 }
 

@@ -53,6 +53,7 @@ func (s *Service) compare(ctx context.Context, org platform.Org, r Repository, r
 	if branch := remote.DefaultBranch(); branch != "" {
 		r.DefaultBranch = branch
 	}
+	s.enrolAndLog(ctx, org, r, remote)
 	known, err := s.refs(ctx, org, r.ID)
 	if err != nil {
 		return out, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/forge"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/repository/git"
@@ -20,6 +21,7 @@ type maker struct {
 	ref    git.Ref
 	state  refState
 	hint   hint
+	only   map[string]bool // of the commit's pipeline files; nil is all
 }
 
 func (m maker) make(ctx context.Context, commit git.CommitSHA, out *outcome) error {
@@ -42,6 +44,9 @@ func (m maker) make(ctx context.Context, commit git.CommitSHA, out *outcome) err
 	t.Why = join(t.Why, src.remarks())
 	t.Source, t.SourceSHA256, t.SourceSize, t.Config = src.parts, src.sha256, src.size, src.config
 	for _, file := range src.pipelines {
+		if m.only != nil && !m.only[file] {
+			continue
+		}
 		t.File = file
 		run, err := m.s.runs.Start(ctx, m.org, t)
 		if err != nil {
@@ -73,7 +78,10 @@ func (m maker) trigger(ctx context.Context, info git.Commit) (pipeline.Trigger, 
 	default:
 		t.Event, t.PullRequest = "pull-request", m.ref.PullRequest()
 		t.Subject = fmt.Sprint(t.PullRequest)
-		t.Head, t.Base, t.Fork = m.state.Branch, baseOf(m.r, m.state), m.state.Fork
+		if m.hint.action == forge.Closed { // a run of its own, at a head that may have run already
+			t.Subject += " closed"
+		}
+		t.Head, t.Base, t.Fork = m.state.Branch, baseOf(m.r, m.state), m.state.Fork || t.Trust != "trusted"
 		t.Action, t.Draft = m.hint.action, m.state.Draft
 		var base git.CommitSHA
 		t.Changed, base, unknown, err = m.proposed(ctx, info.SHA, t.Base)

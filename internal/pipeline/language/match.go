@@ -2,6 +2,7 @@ package language
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,26 +18,67 @@ func (p *Pipeline) Triggers() []Event {
 	return p.Events
 }
 
-// Matches says whether an event of this kind, with these facts, makes a run, by
-// the pipeline's `on` nodes (or the default events), and if not, why. A manual
-// start always does.
-func (p *Pipeline) Matches(facts Facts) (bool, string) {
+// Answer is what the `on` nodes of a pipeline say to an event.
+type Answer struct {
+	Runs bool
+	Why  string // it does not
+	// Approve says that a fork's commit runs once a person has allowed exactly it, and
+	// NoForks that it does not run because it is a fork's.
+	Approve, NoForks bool
+}
+
+// Answer says whether an event of this kind, with these facts, makes a run, by the
+// pipeline's `on` nodes (or the default events). A manual start always does. Of
+// several nodes that want the event, the first says how.
+func (p *Pipeline) Answer(facts Facts) Answer {
 	if facts.Event == "manual" {
-		return true, ""
+		return Answer{Runs: true}
 	}
 	if len(p.Events) == 0 && facts.Event == "pull-request" && !facts.Fork {
-		return false, "the push of its branch runs this pipeline (there is no on \"pull-request\")"
+		return Answer{Why: "the push of its branch runs this pipeline (there is no on \"pull-request\")"}
 	}
-	why := fmt.Sprintf("the pipeline has no on %q", facts.Event)
+	a := Answer{Why: fmt.Sprintf("the pipeline has no on %q", facts.Event)}
 	for _, event := range p.Triggers() {
 		if event.Kind != facts.Event {
 			continue
 		}
-		if why = event.refuses(facts); why == "" {
-			return true, ""
+		if a.Why = event.refuses(facts); a.Why == "" {
+			return Answer{Runs: true, Approve: facts.Fork && event.Forks == "approve"}
 		}
+		a.NoForks = a.Why == notForForks
 	}
-	return false, why
+	return a
+}
+
+// Matches is Answer for who wants to know no more.
+func (p *Pipeline) Matches(facts Facts) (bool, string) {
+	a := p.Answer(facts)
+	return a.Runs, a.Why
+}
+
+const notForForks = "not run for forks"
+
+// Hears tells whether an `on "upstream"` wants to know of a run that ended with this
+// status on this branch ("" for none). A run that was skipped did nothing, and nobody
+// hears of it.
+func (e Event) Hears(status, branch string) bool {
+	if e.Branch != "" && !matchPatterns([]string{e.Branch}, branch) {
+		return false
+	}
+	switch status {
+	case "succeeded":
+		return e.Status != "failed"
+	case "failed", "errored", "timed_out":
+		return e.Status != "succeeded"
+	case "canceled":
+		return e.Status == "finished"
+	}
+	return false
+}
+
+// WantsClosed tells whether a pull request that is closed makes a run.
+func (p *Pipeline) WantsClosed() bool {
+	return slices.ContainsFunc(p.Events, func(e Event) bool { return e.Kind == "pull-request" && e.wantsType("closed") })
 }
 
 // ComponentChanged says whether a file of a component has changed, or one of what it
@@ -95,7 +137,7 @@ func (e Event) refuses(facts Facts) string {
 func (e Event) refusesPullRequest(facts Facts) string {
 	switch {
 	case facts.Fork && e.Forks == "never":
-		return "not run for forks"
+		return notForForks
 	case facts.Draft && e.Draft == "skip":
 		return "not run for drafts"
 	case facts.Action != "" && !e.wantsType(facts.Action):

@@ -56,11 +56,11 @@ func crashMachines() map[string][]byte {
 	return map[string][]byte{"m": fmt.Appendf(nil, crashMachine, crashRetry)}
 }
 
-// TestFlowResumeAfterKill is flow/resume-after-kill: the process is killed at
+// TestKillEngineBetweenStages is flow/resume-after-kill: the process is killed at
 // every line that it says, which is before and after each effect, then at random
 // moments, and started again until all executions have ended. Each ends once, with
 // the right output and a history without a gap.
-func TestFlowResumeAfterKill(t *testing.T) {
+func TestKillEngineBetweenStages(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -115,12 +115,12 @@ func runFlowsUntil(t *testing.T, dir string, n int, after time.Duration) (done b
 	return done
 }
 
-// TestFlowChild is the process that TestFlowResumeAfterKill kills, and nothing
+// TestFlowChild is the process that TestKillEngineBetweenStages kills, and nothing
 // otherwise.
 func TestFlowChild(t *testing.T) {
 	dir := os.Getenv(flowFolder)
 	if dir == "" {
-		t.Skip("runs as a child of TestFlowResumeAfterKill")
+		t.Skip("runs as a child of TestKillEngineBetweenStages")
 	}
 	f, err := local.NewFlow(t.Context(), openDB(t, dir), engine.Options{Machines: crashMachines(), History: true})
 	if err != nil {

@@ -23,7 +23,7 @@ func Feed(t *testing.T, open func(t *testing.T) Store) {
 		{"feed-handle-failed-from", feedHandleFailedFrom},
 		{"feed-resume", feedResume},
 		{"feed-one-consumer-a-name", feedOneConsumerAName},
-		{"feed-consumer-isolation", feedConsumerIsolation},
+		{"SlowConsumerDoesNotHoldTheFeed", feedConsumerIsolation},
 		{"feed-trimming", feedTrimming},
 		{"feed-duplicates", feedDuplicates},
 		{"feed-refused-writes", feedRefusedWrites},

@@ -45,7 +45,7 @@ func Flow(t *testing.T, open OpenFlow) {
 		{"flow/heartbeat-keeps-alive", heartbeatKeepsAlive},
 		{"flow/timeout-of-a-state", timeoutOfAState},
 		{"flow/timeout-of-the-machine", timeoutOfTheMachine},
-		{"flow/function-errors", functionErrors},
+		{"flow/ErrorNamesAreTheSameInEveryHome", functionErrors},
 		{"flow/unknown-token", unknownToken},
 		{"flow/stop-idempotent", stopIdempotent},
 		{"flow/name-after-end", nameAfterEnd},

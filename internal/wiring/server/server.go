@@ -126,12 +126,19 @@ func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o O
 		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
 		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
 	}
+	consumer := func(queue string, handle func(context.Context, []byte) error) func(context.Context) error {
+		c := deliveries
+		c.Queue, c.Handle = queue, func(ctx context.Context, m platform.Message) error { return handle(ctx, m.Body) }
+		return func(ctx context.Context) error { c.Run(ctx); return nil }
+	}
 	s.work = append(
 		s.work,
 		func(ctx context.Context) error {
 			return home.Feed.Consume(ctx, "deliveries", repositories.HandleChanges)
 		},
 		func(ctx context.Context) error { deliveries.Run(ctx); return nil },
+		consumer(repository.Ticks, repositories.HandleTick),
+		consumer(repository.Upstreams, repositories.HandleEnd),
 		every(home.Clock, o.Log, "reconcile", repositories.ReconcileDue),
 	)
 	return s.API.Register(repositories.Routes()...)
