@@ -88,10 +88,10 @@ func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) erro
 			return waitErr
 		}
 		if err = s.cancelStages(ctx, r, nil); err == nil {
-			err = s.closeRun(ctx, r, true)
+			err = s.stopRun(ctx, id) // first: once the run is over nobody looks at its execution
 		}
 		if err == nil {
-			err = s.stopRun(ctx, id)
+			err = s.closeRun(ctx, r, true)
 		}
 	default:
 		return nil
@@ -152,10 +152,10 @@ func (s *Service) sweepRunning(ctx context.Context, r ref) error {
 	if err := s.wakeRun(ctx, r); err != nil {
 		return err
 	}
-	if err := s.closeRun(ctx, r, false); err != nil {
+	if err := s.stopRun(ctx, r.run); err != nil {
 		return err
 	}
-	return s.stopRun(ctx, r.run)
+	return s.closeRun(ctx, r, false)
 }
 
 // stopRun ends the execution of a run that the sweeper has closed, if there is one.
