@@ -18,7 +18,7 @@ const module = "github.com/buildit-dev/buildit"
 var rooms = []string{
 	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench", "internal/e2e",
 	"internal/wiring",
-	"internal/repository", "internal/pipeline", "internal/environment", "internal/access",
+	"internal/repository", "internal/pipeline", "internal/environment", "internal/secret", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
 	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost",
@@ -30,7 +30,7 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 
 // domains never import a driver.
 var domains = []string{
-	"internal/repository", "internal/pipeline", "internal/environment", "internal/access", "internal/forge", "internal/outbound",
+	"internal/repository", "internal/pipeline", "internal/environment", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
 	"internal/supervisor", "internal/asl", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
 

@@ -36,7 +36,8 @@ type script struct {
 	run      map[string]any
 	stages   []access.StageView
 	logs     map[string][]access.Segment // by log id
-	commands map[string][]commandGroup   // by stage key
+	secrets  []secretInfo
+	commands map[string][]commandGroup // by stage key
 	final    bool
 	changed  chan struct{}
 	watched  *sync.Cond // a log was asked for
@@ -175,6 +176,23 @@ func (s *script) routes() []access.Route {
 		route("GET /environments/{environment}/releases", access.EnvironmentRead, list(production().Current)),
 		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
 		route("GET /runs/{run}/stages/{stage}/log/search", access.LogRead, s.searchLog),
+		route("GET /secrets", access.SecretRead, func(*http.Request) (any, error) {
+			return access.NewPage(s.secrets, ""), nil
+		}),
+		route("PUT /secrets/{secret}", access.SecretWrite, func(r *http.Request) (any, error) {
+			in, err := access.Decode[map[string]string](r)
+			s.secrets = append(s.secrets, secretInfo{
+				Name: r.PathValue("secret"), Repository: in["repository"], Pipeline: in["pipeline"], Environment: in["environment"],
+				By: fmt.Sprintf("%d bytes", len(in["value"])),
+			})
+			return s.secrets[len(s.secrets)-1], err
+		}),
+		route("DELETE /secrets/{secret}", access.SecretWrite, func(r *http.Request) (any, error) {
+			if r.URL.Query().Get("environment") != "production" {
+				return nil, problem.New(problem.NotFound, "There is no secret %q in the scope organization.", r.PathValue("secret"))
+			}
+			return nil, nil
+		}),
 		route("GET /runs/{run}/timing", access.RunRead, func(*http.Request) (any, error) {
 			return json.RawMessage(`{"queue_seconds":0.5,"seconds":75,"compute_seconds":90,"cost":{"usd":0,"fargate_usd_modelled":0.0033},
 				"critical_path":[{"stage":"test","wait_seconds":0.1,"seconds":70}]}`), nil

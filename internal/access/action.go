@@ -17,26 +17,30 @@ const (
 	RunCancel         Action = "run:cancel"
 	RunRerun          Action = "run:rerun"
 	RunForceCancel    Action = "run:force_cancel"
-	RunApprove        Action = "run:approve"  // a run that is held as a whole: a stranger's commit
-	GateApprove       Action = "gate:approve" // a stage, where its rules name the caller
-	QuotaRead         Action = "quota:read"
-	QuotaWrite        Action = "quota:write"
+	LogRead           Action = "log:read"
+	ArtifactRead      Action = "artifact:read"
+	ArtifactDownload  Action = "artifact:download"
+	SecretRead        Action = "secret:read" // names, scopes and uses; nobody reads a value
+	SecretWrite       Action = "secret:write"
+	TokenRead         Action = "token:read"
+	TokenCreate       Action = "token:create"
+	TokenRevoke       Action = "token:revoke"
+	JobWork           Action = "job:work"         // a supervisor, for its own attempt
+	WebhookDeliver    Action = "webhook:deliver"  // a git provider, with its own proof
+	DescriptionRead   Action = "description:read" // the API's own description
+	HealthRead        Action = "health:read"      // does it answer
+	SelfRead          Action = "self:read"        // who am I
+	StreamOpen        Action = "stream:open"      // each subscription is checked again
+)
 
+// The actions of gates: what holds a run or a stage until people agree or there is room.
+const (
+	RunApprove         Action = "run:approve"  // a run that is held as a whole: a stranger's commit
+	GateApprove        Action = "gate:approve" // a stage, where its rules name the caller
+	QuotaRead          Action = "quota:read"
+	QuotaWrite         Action = "quota:write"
 	EnvironmentRead    Action = "environment:read"
 	EnvironmentProtect Action = "environment:protect"
-
-	LogRead          Action = "log:read"
-	ArtifactRead     Action = "artifact:read"
-	ArtifactDownload Action = "artifact:download"
-	TokenRead        Action = "token:read"
-	TokenCreate      Action = "token:create"
-	TokenRevoke      Action = "token:revoke"
-	JobWork          Action = "job:work"         // a supervisor, for its own attempt
-	WebhookDeliver   Action = "webhook:deliver"  // a git provider, with its own proof
-	DescriptionRead  Action = "description:read" // the API's own description
-	HealthRead       Action = "health:read"      // does it answer
-	SelfRead         Action = "self:read"        // who am I
-	StreamOpen       Action = "stream:open"      // each subscription is checked again
 )
 
 // Roles, from the smallest. Each may do what the one before it may.
@@ -67,19 +71,20 @@ var granted = map[Action]string{
 	RunCancel:         Developer,
 	RunRerun:          Developer,
 	ArtifactDownload:  Developer,
+	SecretRead:        Developer,
+	SecretWrite:       Admin,
 	RepositoryConnect: Admin,
 	RunForceCancel:    Admin,
-	RunApprove:        Deployer,
-	GateApprove:       Developer,
-	QuotaRead:         Viewer,
-	QuotaWrite:        Admin,
+	TokenRead:         Admin,
+	TokenCreate:       Admin,
+	TokenRevoke:       Admin,
 
+	RunApprove:         Deployer,
+	GateApprove:        Developer,
+	QuotaRead:          Viewer,
+	QuotaWrite:         Admin,
 	EnvironmentRead:    Viewer,
 	EnvironmentProtect: Admin,
-
-	TokenRead:   Admin,
-	TokenCreate: Admin,
-	TokenRevoke: Admin,
 }
 
 // unroled are the actions that another proof than a role opens.

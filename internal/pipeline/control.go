@@ -7,8 +7,10 @@ import (
 	"io"
 	"slices"
 
+	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
+	"github.com/buildit-dev/buildit/internal/secret"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 )
 
@@ -129,21 +131,41 @@ func (a *Attempt) Secrets(ctx context.Context) (map[string]string, error) {
 	if a.r.graph.Trigger.Trust != "trusted" {
 		return nil, fmt.Errorf("an untrusted run gets no secrets: %w", platform.ErrDenied)
 	}
+	use, err := a.use(node)
+	if err != nil {
+		return nil, err
+	}
 	values := make(map[string]string, len(names))
-	for _, secret := range names {
+	for _, named := range names {
 		if a.s.Secrets == nil {
 			continue
 		}
-		value, err := a.s.Secrets(ctx, a.r.org, a.r.graph.Trigger, secret.Name)
+		value, err := a.s.Secrets(ctx, a.r.org, use, named.Name)
 		switch {
 		case errors.Is(err, platform.ErrNotFound): // the supervisor says which one is missing
 		case err != nil:
-			return nil, fmt.Errorf("secret %q: %w", secret.Name, err)
+			return nil, fmt.Errorf("secret %q: %w", named.Name, err)
 		default:
-			values[secret.Name] = value
+			values[named.Name] = value
 		}
 	}
 	return values, nil
+}
+
+// use is what the stage may ask for. Secrets of an environment are for what runs
+// there, and for no pull request, which nobody has merged.
+func (a *Attempt) use(node int) (secret.Use, error) {
+	g := a.r.graph
+	use := secret.Use{
+		Repository: g.Trigger.Repository, Pipeline: g.Trigger.File, Run: string(a.r.run), Stage: g.Nodes[node].Name,
+	}
+	if e := g.spec(node).Environment; e != nil && g.Trigger.PullRequest == 0 {
+		var err error
+		if use.Environment, err = language.Expand(e.NameT, g.cellFacts(node, "")); err != nil {
+			return use, fmt.Errorf("environment of stage %s: %w", use.Stage, err)
+		}
+	}
+	return use, nil
 }
 
 // Log keeps a part of the log. An attempt that is over has said all: its log may be

@@ -14,11 +14,12 @@ import (
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/environment"
 	"github.com/buildit-dev/buildit/internal/platform"
+	"github.com/buildit-dev/buildit/internal/secret"
 )
 
 // SecretSource finds the value of a secret that a stage of a trusted run names, or
 // fails with platform.ErrNotFound.
-type SecretSource func(ctx context.Context, org platform.Org, t Trigger, name string) (string, error)
+type SecretSource func(ctx context.Context, org platform.Org, use secret.Use, name string) (string, error)
 
 // Observer hears of what has become durable, in the process that did it: a
 // terminal, or the followers of a log. It must not block.

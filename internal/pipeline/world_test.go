@@ -17,6 +17,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/pipeline/language"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
+	"github.com/buildit-dev/buildit/internal/secret"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 	"github.com/buildit-dev/buildit/statemachines"
 )
@@ -73,7 +74,7 @@ func newWorld(t *testing.T, changes ...change) *world {
 	w.store = pipeline.NewLogStore(w.home.Blobs)
 	w.service = pipeline.New(w.home, pipeline.Parts{
 		Log: slog.New(slog.DiscardHandler), Logs: w.store, Observe: w, AllowUntrusted: true,
-		Secrets: func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
+		Secrets: func(_ context.Context, _ platform.Org, _ secret.Use, name string) (string, error) {
 			value, has := w.secrets[name]
 			if !has {
 				return "", platform.ErrNotFound

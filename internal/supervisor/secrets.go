@@ -42,7 +42,7 @@ func (a *attempt) fetchSecrets(calls context.Context) error {
 	}
 	a.masks = mask.Compile(masked...)
 	if missing != nil {
-		return failed(ReasonSecretMissing, "There is no value for the secret %s.", strings.Join(missing, ", "))
+		return failed(ReasonSecretMissing, "There is no value for the secret %s. Set it with `buildit secret set`, for `buildit run` with --secret or --secret-file.", strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/pipeline/workspace"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/memory"
+	"github.com/buildit-dev/buildit/internal/secret"
 	"github.com/buildit-dev/buildit/internal/supervisor"
 	"github.com/buildit-dev/buildit/statemachines"
 )
@@ -93,7 +94,7 @@ func Do(ctx context.Context, c Config) (result Result, err error) {
 
 // secretsOf finds secrets among those that were given.
 func secretsOf(given map[string]string) pipeline.SecretSource {
-	return func(_ context.Context, _ platform.Org, _ pipeline.Trigger, name string) (string, error) {
+	return func(_ context.Context, _ platform.Org, _ secret.Use, name string) (string, error) {
 		value, has := given[name]
 		if !has {
 			return "", platform.ErrNotFound

@@ -161,14 +161,14 @@ func TestDocumentIsTrue(t *testing.T) {
 				}
 			}
 			if op.RequestBody != nil {
-				c.bodies(what, method, good, op.RequestBody.Content["application/json"].Schema)
+				c.bodies(what, method, good, op.RequestBody.Content["application/json"].Schema, op.Responses)
 			}
 		}
 	}
 }
 
 // bodies sends what a body of the schema must not be.
-func (c *client) bodies(what, method, target string, s schema) {
+func (c *client) bodies(what, method, target string, s schema, described map[string]json.RawMessage) {
 	c.t.Helper()
 	if s.Ref != "" {
 		s = c.doc.Components.Schemas[s.Ref[strings.LastIndex(s.Ref, "/")+1:]]
@@ -191,7 +191,7 @@ func (c *client) bodies(what, method, target string, s schema) {
 				if err != nil {
 					c.t.Fatal(err)
 				}
-				c.decent(fmt.Sprintf("%s with %s %.10q", what, name, text), c.call(method, target, string(body), c.auth()), nil)
+				c.decent(fmt.Sprintf("%s with %s %.10q", what, name, text), c.call(method, target, string(body), c.auth()), described)
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
 	"github.com/buildit-dev/buildit/internal/repository"
+	"github.com/buildit-dev/buildit/internal/secret"
 )
 
 // Options are what the home does not know.
@@ -89,8 +90,9 @@ const liveEvery = 100 * time.Millisecond
 func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
 	follower, environments := pipeline.NewFollower(logs), environment.New(home.Table, home.Clock)
+	secrets := &secret.Service{Table: home.Table, Keys: home.Keys, Clock: home.Clock}
 	runs := pipeline.New(home, pipeline.Parts{
-		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials),
+		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Secrets: secrets.Value,
 		Since: home.Clock.Now(), Live: liveEvery,
 		AllowUntrusted: o.AllowUntrusted, Rights: credentials.Again, Environments: environments, Quota: o.Quota,
 	})
@@ -110,6 +112,7 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 		s.API.Register(runs.Routes()...),
 		s.API.Register(runs.GateRoutes()...),
 		s.API.Register(environments.Routes()...),
+		s.API.Register(secrets.Routes()...),
 		s.API.Register(runner.Routes()...),
 		s.API.Register(streams.Routes()...),
 	)
