@@ -19,7 +19,7 @@ var rooms = []string{
 	"cmd/buildit-server", "cmd/buildit", "runner-image", "examples", "internal/bench", "internal/e2e",
 	"internal/wiring",
 	"internal/pipeline/convert", "internal/pipeline/draft",
-	"internal/notify", "internal/repository", "internal/pipeline", "internal/secret", "internal/access",
+	"internal/notify", "internal/repository", "internal/pipeline", "internal/environment", "internal/secret", "internal/access",
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
 	"internal/supervisor", "internal/asl", "internal/report", "internal/mask", "internal/logs", "internal/cost",
@@ -32,7 +32,7 @@ var drivers = []string{"internal/platform/local", "internal/platform/memory"}
 // domains never import a driver.
 var domains = []string{
 	"internal/pipeline/convert", "internal/pipeline/draft",
-	"internal/notify", "internal/repository", "internal/pipeline", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
+	"internal/notify", "internal/repository", "internal/pipeline", "internal/environment", "internal/secret", "internal/access", "internal/forge", "internal/outbound",
 	"internal/supervisor", "internal/asl", "internal/report", "internal/mask", "internal/logs", "internal/cost", "internal/problem",
 }
 

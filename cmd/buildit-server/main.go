@@ -17,6 +17,7 @@ import (
 	_ "time/tzdata" // schedules name zones that this machine may not know
 
 	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform/local"
 	"github.com/buildit-dev/buildit/internal/wiring/server"
 	"github.com/buildit-dev/buildit/statemachines"
@@ -66,8 +67,8 @@ func up(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	platform, err := server.New(ctx, home.Home, server.Options{
 		Version: version, Data: o.data, TempDir: home.TempDir(), Origins: o.origins(), Blobs: home.BlobHandler(), Log: log,
-		AllowUntrusted: o.allowUntrusted,
-		Local:          o.allowLocal || isLoopback(listener.Addr()),
+		AllowUntrusted: o.allowUntrusted, Quota: pipeline.Quota{Runs: o.runs, Stages: o.stages},
+		Local: o.allowLocal || isLoopback(listener.Addr()),
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close(), home.Close())

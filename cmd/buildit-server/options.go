@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/buildit-dev/buildit/internal/pipeline"
 )
 
 // options are what the command line decides.
@@ -16,6 +18,8 @@ type options struct {
 	public         string
 	allowLocal     bool
 	allowUntrusted bool
+	stages         int
+	runs           int
 	verbose        bool
 	version        bool
 }
@@ -31,11 +35,17 @@ Everything of BuildIt on one machine, in one process.
                       where only this machine reaches the server
   --allow-untrusted   run the commits of strangers (pull requests from forks) too, with your
                       rights on this machine; without it they are skipped
+  --stages N          how many stages of an organization go on at once, unless it has set a
+                      quota of its own (200; 0 is no limit)
+  --runs N            the same of runs (0, no limit)
   --verbose           log more
   --version           print the version
 
 example: buildit-server --listen 127.0.0.1:8080 --data /var/lib/buildit
 `
+
+// defaultStages is more than one machine has work for, and less than would hang it.
+const defaultStages = 200
 
 // errHelp is asked for, and no mistake.
 var errHelp = errors.New("help")
@@ -49,6 +59,8 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.public, "public-url", "", "")
 	flags.BoolVar(&o.allowLocal, "allow-local", false, "")
 	flags.BoolVar(&o.allowUntrusted, "allow-untrusted", false, "")
+	flags.IntVar(&o.stages, "stages", defaultStages, "")
+	flags.IntVar(&o.runs, "runs", 0, "")
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
 	err := flags.Parse(args)
@@ -59,6 +71,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%w; buildit-server --help lists the flags", err)
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("%q is no flag; buildit-server --help lists them", flags.Arg(0))
+	case o.stages < 0 || o.stages > pipeline.MaxQuota || o.runs < 0 || o.runs > pipeline.MaxQuota:
+		return o, fmt.Errorf("--stages and --runs are numbers from 1 to %d, or 0 for no limit", pipeline.MaxQuota)
 	}
 	o.data, err = filepath.Abs(o.data)
 	if err != nil {

@@ -5,8 +5,8 @@ import "context"
 func init() {
 	register(verb{
 		name: "cancel", summary: "stop a run, and all that it has started",
-		usage: "RUN [--reason TEXT] [--json]", example: "buildit cancel 42 --reason 'wrong branch'",
-		flags: append([]string{"--reason", "--commit"}, apiFlags...),
+		usage: "RUN [--reason TEXT] [--force] [--json]", example: "buildit cancel 42 --reason 'wrong branch'",
+		flags: append([]string{"--reason", "--force", "--commit"}, apiFlags...),
 		run:   apiVerb("cancel", 0, 1, cancel),
 	})
 }
@@ -14,13 +14,18 @@ func init() {
 func cancel(o *options) func(context.Context, *call) error {
 	which := whichRun(o)
 	reason := o.flags.String("reason", "", "")
+	force := o.flags.Bool("force", false, "")
 	return func(ctx context.Context, c *call) error {
 		id, err := which.find(ctx, c, false)
 		if err != nil {
 			return err
 		}
 		var answer raw[runInfo]
-		if err := c.post(ctx, runPath(id, "/cancel"), map[string]string{"reason": *reason}, &answer); err != nil {
+		path := "/cancel"
+		if *force {
+			path = "/force-cancel" // a deployment that is under way too
+		}
+		if err := c.post(ctx, runPath(id, path), map[string]string{"reason": *reason}, &answer); err != nil {
 			return err
 		}
 		if c.json {

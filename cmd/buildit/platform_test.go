@@ -196,6 +196,20 @@ func (s *script) routes() []access.Route {
 		route("GET /runs/{run}", access.RunRead, s.showRun),
 		route("POST /runs/{run}/cancel", access.RunCancel, s.cancelRun),
 		route("POST /runs/{run}/rerun", access.RunRerun, s.rerunRun),
+		route("POST /runs/{run}/stages/{stage}/approve", access.GateApprove, decided("starting")),
+		route("POST /runs/{run}/stages/{stage}/reject", access.GateApprove, decided("failed")),
+		route("POST /runs/{run}/approve", access.RunApprove, decided("running")),
+		route("GET /quota", access.QuotaRead, func(*http.Request) (any, error) { return quotaInfo{Stages: 200}, nil }),
+		route("PUT /quota", access.QuotaWrite, func(r *http.Request) (any, error) { return access.Decode[quotaInfo](r) }),
+		route("POST /environments", access.EnvironmentProtect, func(r *http.Request) (any, error) { return access.Decode[environmentInfo](r) }),
+		route("GET /environments", access.EnvironmentRead, list(production())),
+		route("GET /environments/{environment}", access.EnvironmentRead, func(r *http.Request) (any, error) {
+			if name := r.PathValue("environment"); name != "production" {
+				return nil, problem.New(problem.NotFound, "There is no environment %q.", name)
+			}
+			return production(), nil
+		}),
+		route("GET /environments/{environment}/releases", access.EnvironmentRead, list(production().Current)),
 		route("GET /runs/{run}/stages/{stage}/log", access.LogRead, s.storedLog),
 		route("GET /runs/{run}/stages/{stage}/log/search", access.LogRead, s.searchLog),
 		route("GET /secrets", access.SecretRead, func(*http.Request) (any, error) {
@@ -261,6 +275,25 @@ func listTests(r *http.Request) (any, error) {
 	}
 	page := access.Page[any]{Items: all[at : at+1], Next: next}
 	return page, nil
+}
+
+// decided answers a decision about a stage: a comment is asked for, so that the test
+// sees that it came.
+func decided(status string) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		in, err := access.Decode[decision](r)
+		if err == nil && in.Comment == "" {
+			err = problem.New(problem.Forbidden, "You may not decide about stage %q: somebody else must agree.", r.PathValue("stage"))
+		}
+		return stageInfo{Name: r.PathValue("stage"), Status: status, Why: in.Comment}, err
+	}
+}
+
+func production() environmentInfo {
+	return environmentInfo{
+		Name: "production", Branches: []string{"main"}, Approvers: []string{"deployer"}, Count: 1,
+		Current: &releaseInfo{Number: 3, RunNumber: 7, Commit: theCommit, Branch: "main", URL: "https://shop.example.com"},
+	}
 }
 
 // listRuns has the run on its second page.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/buildit-dev/buildit/internal/access"
@@ -21,8 +22,9 @@ type printer struct {
 	colours bool
 	width   int
 	partial map[string][]byte // the beginning of a line, by stage
-	seen    map[string]string // status of each stage
+	seen    map[string]string // status of each stage, and what it waits for
 	run     string            // status of the run
+	why     string            // what the run waits for
 }
 
 const maxPartial = 64 << 10 // bytes of a line that are held back; a longer one is broken
@@ -95,43 +97,57 @@ func (p *printer) statuses(frame access.Frame) error {
 	}
 	for _, stage := range frame.Stages {
 		before := p.seen[stage.Key]
-		p.seen[stage.Key] = stage.Status
-		if before == stage.Status || !p.json && !isFinal(stage.Status) {
+		p.seen[stage.Key] = stage.Status + stage.Why
+		if before == stage.Status+stage.Why || !p.json && !isFinal(stage.Status) && stage.Status != "gated" {
 			continue
 		}
 		if err := p.status(stage); err != nil {
 			return err
 		}
 	}
-	if frame.Status == p.run {
+	if frame.Status == p.run && frame.Why == p.why {
 		return nil
 	}
-	p.run = frame.Status
-	if p.json {
-		return p.event(p.out, map[string]any{"run": frame.Run, "status": frame.Status})
+	p.run, p.why = frame.Status, frame.Why
+	switch {
+	case p.json:
+		return p.event(p.out, withWhy(map[string]any{"run": frame.Run, "status": frame.Status}, frame.Why))
+	case p.why != "" && !p.bare:
+		_, err := fmt.Fprintf(p.out, "run %s: %s\n", frame.Status, clean(frame.Why, 300))
+		return err
 	}
 	return nil
 }
 
 func (p *printer) status(stage access.StageView) error {
 	if p.json {
-		return p.event(p.out, map[string]any{"stage": stage.Name, "key": stage.Key, "attempt": stage.Attempt, "status": stage.Status})
+		return p.event(p.out, withWhy(map[string]any{"stage": stage.Name, "key": stage.Key, "attempt": stage.Attempt, "status": stage.Status}, stage.Why))
 	}
-	if p.bare {
+	switch {
+	case p.bare:
 		return nil
+	case stage.Why != "" && stage.Status != "skipped" && stage.Status != "canceled":
+		return p.say(stage.Name, stage.Status+": "+clean(stage.Why, 300))
+	case stage.Attempt == 0 && isFinal(stage.Status), stage.Status == "skipped", stage.Status == "canceled":
+		return p.say(stage.Name, stage.Status)
 	}
-	if stage.Status != "skipped" && stage.Status != "canceled" {
-		return nil // it is said when its log has ended
+	return nil // it is said when its log has ended
+}
+
+func withWhy(event map[string]any, why string) map[string]any {
+	if why != "" {
+		event["why"] = why
 	}
-	return p.say(stage.Name, stage.Status)
+	return event
 }
 
 func (p *printer) say(stage, status string) error {
+	word, _, _ := strings.Cut(status, ":")
 	text := status
 	if p.colours {
-		text = colourOf(status) + status + plain
+		text = colourOf(word) + status + plain
 	}
-	_, err := fmt.Fprintf(p.out, "%s%s\n", p.prefix(stage, colourOf(status)), text)
+	_, err := fmt.Fprintf(p.out, "%s%s\n", p.prefix(stage, colourOf(word)), text)
 	return err
 }
 

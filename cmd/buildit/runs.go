@@ -51,6 +51,7 @@ type runInfo struct {
 	StartedAt  time.Time `json:"started_at"`
 	EndedAt    time.Time `json:"ended_at"`
 
+	Waits    []waitInfo      `json:"waits"`
 	Problems []problem.Place `json:"problems"`
 	Stages   []stageInfo     `json:"stages"`
 	Tests    *report.Totals  `json:"tests"`
@@ -58,18 +59,33 @@ type runInfo struct {
 
 // stageInfo is what the CLI prints of a stage.
 type stageInfo struct {
-	Key       string    `json:"key"`
-	Name      string    `json:"name"`
-	Status    string    `json:"status"`
-	Reason    string    `json:"reason"`
-	Why       string    `json:"why"`
-	Attempt   int       `json:"attempt"`
-	ExitCode  *int      `json:"exit_code"`
-	StartedAt time.Time `json:"started_at"`
-	EndedAt   time.Time `json:"ended_at"`
-	Notices   []notice  `json:"notices"`
-	Flaky     bool      `json:"flaky"`
-	From      string    `json:"carried_from"`
+	Key       string     `json:"key"`
+	Name      string     `json:"name"`
+	Status    string     `json:"status"`
+	Reason    string     `json:"reason"`
+	Why       string     `json:"why"`
+	Attempt   int        `json:"attempt"`
+	ExitCode  *int       `json:"exit_code"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   time.Time  `json:"ended_at"`
+	Notices   []notice   `json:"notices"`
+	Waits     []waitInfo `json:"waits"`
+	Flaky     bool       `json:"flaky"`
+	From      string     `json:"carried_from"`
+}
+
+// waitInfo is one thing that a run or a stage waits for.
+type waitInfo struct {
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+func sayWaits(waits []waitInfo) string {
+	texts := make([]string, len(waits))
+	for i, w := range waits {
+		texts[i] = w.Text
+	}
+	return strings.Join(texts, "; ")
 }
 
 type notice struct {
@@ -136,10 +152,18 @@ func (c *call) printRuns(list []raw[runInfo]) error {
 		r := item.value
 		rows = append(rows, []string{
 			r.ID, r.name(), r.Status, clean(firstOf(r.Pipeline, r.File), 30), clean(firstOf(r.Branch, r.Tag, r.Event), 30),
-			short(r.Commit), took(r.StartedAt, r.EndedAt, now), ago(r.CreatedAt, now), clean(r.Message, 50),
+			short(r.Commit), took(r.StartedAt, r.EndedAt, now), ago(r.CreatedAt, now), waitsOrMessage(r),
 		})
 	}
 	return c.columns([]string{"RUN", "", "STATUS", "PIPELINE", "BRANCH", "COMMIT", "TOOK", "", "MESSAGE"}, rows)
+}
+
+// waitsOrMessage is what a run waits for, else its commit's message.
+func waitsOrMessage(r runInfo) string {
+	if len(r.Waits) > 0 {
+		return clean(sayWaits(r.Waits), 120)
+	}
+	return clean(r.Message, 50)
 }
 
 func short(commit string) string { return commit[:min(len(commit), 8)] }
@@ -162,7 +186,7 @@ func runsShow(o *options) func(context.Context, *call) error {
 func (c *call) printRun(r runInfo) error {
 	now := time.Now()
 	err := c.say("%s %s of %s at %s %s: %s%s", firstOf(r.Pipeline, r.File), r.name(), firstOf(r.Branch, r.Tag, r.Event), short(r.Commit),
-		clean(r.Message, 60), r.Status, because(r.Reason, r.Why))
+		clean(r.Message, 60), r.Status, because(r.Reason, firstOf(sayWaits(r.Waits), r.Why)))
 	if err != nil {
 		return err
 	}
@@ -176,7 +200,7 @@ func (c *call) printRun(r runInfo) error {
 	}
 	var rows [][]string
 	for _, s := range r.Stages {
-		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, s.Why)+s.remark(), ", ")})
+		rows = append(rows, []string{s.Name, s.Status, took(s.StartedAt, s.EndedAt, now), strings.TrimPrefix(because(s.Reason, firstOf(sayWaits(s.Waits), s.Why))+s.remark(), ", ")})
 	}
 	if err := c.columns([]string{"STAGE", "STATUS", "TOOK", ""}, rows); err != nil {
 		return err

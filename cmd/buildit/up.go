@@ -18,7 +18,7 @@ func init() {
 		name: "up", summary: "run the whole platform on this machine, in one process",
 		usage:   "[--listen ADDRESS] [--data FOLDER] [FLAG OF buildit-server]…",
 		example: "buildit up --listen 127.0.0.1:8080 --data .buildit/data",
-		flags:   []string{"--listen", "--data", "--allow-local", "--allow-untrusted"},
+		flags:   []string{"--listen", "--data", "--allow-local", "--allow-untrusted", "--stages", "--runs"},
 		run:     up,
 	})
 }

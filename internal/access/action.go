@@ -36,6 +36,16 @@ const (
 	StreamOpen        Action = "stream:open"      // each subscription is checked again
 )
 
+// The actions of gates: what holds a run or a stage until people agree or there is room.
+const (
+	RunApprove         Action = "run:approve"  // a run that is held as a whole: a stranger's commit
+	GateApprove        Action = "gate:approve" // a stage, where its rules name the caller
+	QuotaRead          Action = "quota:read"
+	QuotaWrite         Action = "quota:write"
+	EnvironmentRead    Action = "environment:read"
+	EnvironmentProtect Action = "environment:protect"
+)
+
 // Roles, from the smallest. Each may do what the one before it may.
 const (
 	Viewer    = "viewer"
@@ -74,6 +84,13 @@ var granted = map[Action]string{
 	TokenRead:         Admin,
 	TokenCreate:       Admin,
 	TokenRevoke:       Admin,
+
+	RunApprove:         Deployer,
+	GateApprove:        Developer,
+	QuotaRead:          Viewer,
+	QuotaWrite:         Admin,
+	EnvironmentRead:    Viewer,
+	EnvironmentProtect: Admin,
 }
 
 // unroled are the actions that another proof than a role opens.

@@ -58,6 +58,7 @@ type RunSource interface {
 // RunView is a run with its stages, as it stands.
 type RunView struct {
 	Status  string
+	Why     string // of one that waits
 	Final   bool
 	Stages  []StageView
 	Changed <-chan struct{} // closed when any of it has changed; not set once Final
@@ -69,6 +70,7 @@ type StageView struct {
 	Name    string `json:"name"`
 	Status  string `json:"status"`
 	Attempt int    `json:"attempt"`
+	Why     string `json:"why,omitempty"` // of one that waits
 }
 
 // Frame is what travels on a stream, both ways. The client sends Sub with Log and
@@ -100,6 +102,7 @@ type Frame struct {
 	More   bool   `json:"more,omitempty"`
 
 	Status  string            `json:"status,omitempty"`
+	Why     string            `json:"why,omitempty"` // of a run that waits
 	Stages  []StageView       `json:"stages,omitempty"`
 	End     bool              `json:"end,omitempty"`
 	Problem *problem.Document `json:"problem,omitempty"`
@@ -241,22 +244,22 @@ func (f *follower) followRun(ctx context.Context, asked Frame) error {
 		return errAbsent
 	}
 	seen := map[string]StageView{}
-	status := ""
+	status, why := "", ""
 	for {
 		pause := time.After(runPause)
 		view, err := f.streams.Runs.Run(ctx, f.caller, asked.Run)
 		if err != nil {
 			return err
 		}
-		frame := Frame{Run: asked.Run, Status: view.Status}
+		frame := Frame{Run: asked.Run, Status: view.Status, Why: view.Why}
 		for _, stage := range view.Stages {
 			if seen[stage.Key] != stage {
 				seen[stage.Key] = stage
 				frame.Stages = append(frame.Stages, stage)
 			}
 		}
-		if len(frame.Stages) > 0 || status != view.Status {
-			status = view.Status
+		if len(frame.Stages) > 0 || status != view.Status || why != view.Why {
+			status, why = view.Status, view.Why
 			if err := f.sendRun(ctx, frame); err != nil {
 				f.cancel(err)
 				return nil

@@ -350,6 +350,9 @@ func (s *Service) record(ctx context.Context, r ref, in call) (recorded, error) 
 		return recorded{}, err
 	}
 	end := conclude(r.graph.spec(node), result, st.cause, tries)
+	if end.retry && deploys(r.graph.spec(node)) && item.Text("boot") != "" {
+		end.retry = false // its deployment has begun: it is looked at by people, not repeated
+	}
 	if end.retry && run.Status == Running {
 		answer, err := s.again(ctx, r, st, end)
 		if lost(err) { // the run is canceled in this moment, or another call has recorded it

@@ -26,9 +26,6 @@ func available(p *language.Pipeline, stages []*language.Stage, opt Options) erro
 	for _, m := range p.Missing {
 		missing(m.Pos, m.Node)
 	}
-	if p.Concurrency != nil && !opt.Local { // a local run holds its folder's lock: it is the only one
-		missing(p.Concurrency.Pos, "concurrency")
-	}
 	for _, s := range stages {
 		missingOf(s, opt, missing)
 	}
@@ -52,15 +49,6 @@ func missingOf(s *language.Stage, opt Options, missing func(language.Pos, string
 	}
 	for _, service := range s.Services {
 		missing(service.Pos, "service")
-	}
-	if s.Approval != nil && !opt.Approve {
-		missing(s.Approval.Pos, "approval")
-	}
-	if s.Environment != nil {
-		missing(s.Environment.Pos, "environment")
-	}
-	if s.Concurrency != nil && !opt.Local {
-		missing(s.Concurrency.Pos, "concurrency")
 	}
 	if c := s.Runner.Class; c != "" && c != "auto" && c != "process" {
 		missing(s.Pos, fmt.Sprintf("runner %q", c))

@@ -35,6 +35,7 @@ func compile(p *language.Pipeline, t Trigger, number int, opt Options) (*Graph, 
 	g := &Graph{
 		V: graphVersion, Run: NewRunID(t), Number: number, Trigger: t,
 		Name: p.Name, Env: p.Env, Params: params, Timeout: p.Timeout, Stages: stages,
+		Concurrency: p.Concurrency, Open: opt.Local,
 	}
 	if err := g.addNodes(); err != nil {
 		return nil, err

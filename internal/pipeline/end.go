@@ -100,7 +100,7 @@ func (s *Service) cancelStages(ctx context.Context, r ref, report json.RawMessag
 	var errs []error
 	for i, n := range slices.Backward(r.graph.Nodes) { // who waits first, so that it is canceled, not skipped
 		if n.Kind == Cell && ctx.Err() == nil {
-			errs = append(errs, s.cancelStage(ctx, r, i, run.Reason))
+			errs = append(errs, s.cancelStage(ctx, r, i, run.Reason, run.forced))
 		}
 	}
 	return errors.Join(append(errs, ctx.Err())...)
@@ -219,8 +219,9 @@ func (s *Service) Cancel(ctx context.Context, org platform.Org, id RunID, cause,
 	return next, nil
 }
 
-// cancelStage ends a stage that has not begun, and tells the task of one that has.
-func (s *Service) cancelStage(ctx context.Context, r ref, node int, cause string) error {
+// cancelStage ends a stage that has not begun, and tells the task of one that has. A
+// deployment under way is waited for, unless with force.
+func (s *Service) cancelStage(ctx context.Context, r ref, node int, cause string, force bool) error {
 	for {
 		st, err := s.stage(ctx, r, r.graph.Nodes[node].Key)
 		if err != nil {
@@ -232,6 +233,9 @@ func (s *Service) cancelStage(ctx context.Context, r ref, node int, cause string
 		case StageQueued:
 			follow = append(follow, boxStop) // its execution waits for a start that must not come
 		case StageStarting, StageRunning, StageFinishing:
+			if !force && deployUnderWay(r.graph.spec(node), st) || len(r.graph.spec(node).Run) == 0 {
+				return s.sayItWaits(ctx, r, st)
+			}
 			to, follow = StageCanceling, []string{boxStop}
 		default:
 			return nil // it has ended, or is about to
@@ -243,6 +247,49 @@ func (s *Service) cancelStage(ctx context.Context, r ref, node int, cause string
 			return err
 		}
 	}
+}
+
+// noticeCancelWaits is the code of a deployment that a cancel waits for.
+const noticeCancelWaits = "cancel-waits"
+
+// sayItWaits notes on a stage that the cancel of its run waits for its deployment.
+func (s *Service) sayItWaits(ctx context.Context, r ref, st Stage) error {
+	for _, n := range st.Notices {
+		if n.Code == noticeCancelWaits {
+			return nil
+		}
+	}
+	notices := append(st.Notices, Notice{noticeCancelWaits, "the run is canceled when this deployment is over; a forced cancel stops it"})
+	_, err := s.home.Table.Write(ctx, platform.Update{
+		Key: stageRow(r.org, r.run, st.Key), Set: platform.Item{"notices": noticeList(notices)}, If: s.asRead(st),
+	})
+	if lost(err) { // it has moved on, perhaps to its end
+		return nil
+	}
+	return err
+}
+
+// ForceCancel is Cancel that waits for no deployment: what is under way is stopped, and
+// nobody follows it any further.
+func (s *Service) ForceCancel(ctx context.Context, org platform.Org, id RunID, cause, why string) (Run, error) {
+	r, run, err := s.openRun(ctx, org, id)
+	if err != nil {
+		return Run{}, asNotFound(err, id)
+	}
+	if run.Status == Running || run.Status == Canceling {
+		_, err := s.home.Table.Write(ctx, platform.Update{
+			Key: runRow(org, id), Set: platform.Item{"forced": platform.Bool(true)}, If: platform.Any{
+				platform.Equal{Attribute: "status", Value: platform.Text(Running)}, platform.Equal{Attribute: "status", Value: platform.Text(Canceling)},
+			},
+		})
+		if err != nil && !lost(err) {
+			return run, err
+		}
+	}
+	if run, err = s.Cancel(ctx, org, id, cause, why); err != nil || run.Status != Canceling || r.graph == nil {
+		return run, err
+	}
+	return run, s.cancelStages(ctx, r, nil)
 }
 
 // stopTask stops the task of an attempt; where there is none, or the stage is over,

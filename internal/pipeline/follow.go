@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -86,16 +87,52 @@ func (f *Follower) Run(ctx context.Context, caller access.Caller, run string) (a
 	if err != nil {
 		return access.RunView{}, err
 	}
-	answer := access.RunView{Status: string(view.Status), Final: view.Status.Final(), Changed: changed}
+	answer := access.RunView{Status: string(view.Status), Final: view.Status.Final(), Changed: changed, Why: sayWaits(view.Waits)}
+	waits := len(view.Waits) > 0
 	if answer.Final {
 		f.ring(string(id)) // nobody else will: forget it
 	}
 	for _, st := range view.Stages {
 		answer.Stages = append(answer.Stages, access.StageView{
-			Key: string(st.Key), Name: st.Name, Status: string(st.Status), Attempt: st.Attempt,
+			Key: string(st.Key), Name: st.Name, Status: string(st.Status), Attempt: st.Attempt, Why: f.whyOf(st),
 		})
+		waits = waits || st.Status == StageGated
+	}
+	if waits {
+		answer.Changed = f.orSoon(ctx, changed)
 	}
 	return answer, nil
+}
+
+// whyOf is what a stage waits for, or how one has ended that has no log to say it.
+func (f *Follower) whyOf(st Stage) string {
+	switch {
+	case st.Status == StageGated:
+		return orText(sayWaits(st.Waits), st.Why)
+	case st.Status.Final() && st.Attempt == 0:
+		return st.Why
+	}
+	return ""
+}
+
+func sayWaits(waits []Wait) string {
+	texts := make([]string, len(waits))
+	for i, w := range waits {
+		texts[i] = w.Text
+	}
+	return strings.Join(texts, "; ")
+}
+
+// lookAtQueue is how often somebody who follows sees the place in line anew: it moves
+// with what others do, of whom nobody tells this run.
+const lookAtQueue = 2 * time.Second
+
+// orSoon is closed when changed is, or after a moment.
+func (f *Follower) orSoon(ctx context.Context, changed <-chan struct{}) <-chan struct{} {
+	soon := make(chan struct{})
+	stop := f.service.home.Clock.AfterFunc(lookAtQueue, func() { close(soon) })
+	context.AfterFunc(ctx, func() { stop() })
+	return either(ctx, changed, soon)
 }
 
 // batch is how many bytes of a log one read returns, about.

@@ -33,7 +33,11 @@ type Graph struct {
 	Params  map[string]string `json:"params,omitempty"`
 	Timeout time.Duration     `json:"timeout"`
 	Stages  []*language.Stage `json:"stages"`
-	Nodes   []Node            `json:"nodes"`
+	// Concurrency is the group of the whole run.
+	Concurrency *language.Concurrency `json:"concurrency,omitempty"`
+	// Open says that no gate is closed but that of max-parallel: a run on somebody's own machine.
+	Open  bool   `json:"open,omitempty"`
+	Nodes []Node `json:"nodes"`
 	// Timings are what the files of the repository took before, as they were known when
 	// the run started: all cells of `parallel` share their files out by them.
 	Timings supervisor.Object `json:"timings,omitzero"`

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
 	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -29,6 +31,10 @@ func (s *Service) Routes() []access.Route {
 		{
 			Pattern: "POST " + runs + "/{run}/cancel", Action: access.RunCancel, Resource: run,
 			Summary: "Stop a run and all that it has started", In: CancelRequest{}, Out: Run{}, Handle: s.postCancel,
+		},
+		{
+			Pattern: "POST " + runs + "/{run}/force-cancel", Action: access.RunForceCancel, Resource: run,
+			Summary: "Stop a run at once, even a deployment that is under way", In: CancelRequest{}, Out: Run{}, Handle: s.postForceCancel,
 		},
 		{
 			Pattern: "POST " + runs + "/{run}/rerun", Action: access.RunRerun, Resource: run,
@@ -71,6 +77,98 @@ func (s *Service) Routes() []access.Route {
 	})
 }
 
+// GateRoutes are the part of the API by which people open gates, and say how much
+// of an organization goes on at once.
+func (s *Service) GateRoutes() []access.Route {
+	run := access.InPath("run")
+	const one, quota = "/api/v1/orgs/{org}/runs/{run}", "/api/v1/orgs/{org}/quota"
+	return []access.Route{
+		{
+			Pattern: "POST " + one + "/approve", Action: access.RunApprove, Resource: run,
+			Summary: "Let a run go on that is held as a whole", In: Decision{}, Out: Run{}, Handle: decideRun(s.ApproveRun),
+		},
+		{
+			Pattern: "POST " + one + "/reject", Action: access.RunApprove, Resource: run,
+			Summary: "Cancel a run that is held as a whole", In: Decision{}, Out: Run{}, Handle: decideRun(s.RejectRun),
+		},
+		{
+			Pattern: "POST " + one + "/stages/{stage}/approve", Action: access.GateApprove, Resource: run,
+			Summary: "Agree that a stage starts, named by its key or its name", In: Decision{}, Out: Stage{}, Handle: decide(s.Approve),
+		},
+		{
+			Pattern: "POST " + one + "/stages/{stage}/reject", Action: access.GateApprove, Resource: run,
+			Summary: "Have a stage fail, or be skipped, that waits for approval", In: Decision{}, Out: Stage{}, Handle: decide(s.Reject),
+		},
+		{
+			Pattern: "GET " + quota, Action: access.QuotaRead, Resource: access.OfOrg(),
+			Summary: "Show how many runs and stages may go on at once", Out: Quota{}, Handle: s.getQuota,
+		},
+		{
+			Pattern: "PUT " + quota, Action: access.QuotaWrite, Resource: access.OfOrg(),
+			Summary: "Say how many runs and stages may go on at once; 0 is no limit", In: QuotaRequest{}, Out: Quota{}, Handle: s.putQuota,
+		},
+	}
+}
+
+func decideRun(do func(context.Context, access.Caller, RunID, Decision) (Run, error)) func(*http.Request, access.Caller) (any, error) {
+	return func(r *http.Request, caller access.Caller) (any, error) {
+		id, err := ParseRunID(r.PathValue("run"))
+		if err != nil {
+			return nil, err
+		}
+		in, err := access.Decode[Decision](r)
+		if err != nil {
+			return nil, err
+		}
+		return do(r.Context(), caller, id, in)
+	}
+}
+
+func decide(do func(context.Context, access.Caller, RunID, string, Decision) (Stage, error)) func(*http.Request, access.Caller) (any, error) {
+	return func(r *http.Request, caller access.Caller) (any, error) {
+		id, err := ParseRunID(r.PathValue("run"))
+		if err != nil {
+			return nil, err
+		}
+		in, err := access.Decode[Decision](r)
+		if err != nil {
+			return nil, err
+		}
+		return do(r.Context(), caller, id, r.PathValue("stage"), in)
+	}
+}
+
+func (s *Service) getQuota(r *http.Request, caller access.Caller) (any, error) {
+	return s.GetQuota(r.Context(), caller.Org)
+}
+
+func (s *Service) putQuota(r *http.Request, caller access.Caller) (any, error) {
+	in, err := access.Decode[QuotaRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if in.Runs == nil && in.Stages == nil {
+		return nil, problem.New(problem.Invalid, "Say how many stages, or runs, may go on at once; 0 is no limit.").InField("stages")
+	}
+	q, err := s.GetQuota(r.Context(), caller.Org)
+	if err != nil {
+		return nil, err
+	}
+	if in.Runs != nil {
+		q.Runs = *in.Runs
+	}
+	if in.Stages != nil {
+		q.Stages = *in.Stages
+	}
+	return s.SetQuota(r.Context(), caller.Org, q)
+}
+
+// QuotaRequest changes what it names of a quota.
+type QuotaRequest struct {
+	Runs   *int `json:"runs,omitempty"`
+	Stages *int `json:"stages,omitempty"`
+}
+
 // CancelRequest says why a run is canceled.
 type CancelRequest struct {
 	Reason string `json:"reason,omitempty"` // for people
@@ -103,6 +201,14 @@ func (s *Service) getRun(r *http.Request, caller access.Caller) (any, error) {
 }
 
 func (s *Service) postCancel(r *http.Request, caller access.Caller) (any, error) {
+	return s.cancelBy(r, caller, s.Cancel)
+}
+
+func (s *Service) postForceCancel(r *http.Request, caller access.Caller) (any, error) {
+	return s.cancelBy(r, caller, s.ForceCancel)
+}
+
+func (s *Service) cancelBy(r *http.Request, caller access.Caller, cancel func(context.Context, platform.Org, RunID, string, string) (Run, error)) (any, error) {
 	id, err := ParseRunID(r.PathValue("run"))
 	if err != nil {
 		return nil, err
@@ -118,7 +224,7 @@ func (s *Service) postCancel(r *http.Request, caller access.Caller) (any, error)
 	if in.Reason != "" {
 		why += ": " + in.Reason
 	}
-	return s.Cancel(r.Context(), caller.Org, id, "user", why)
+	return cancel(r.Context(), caller.Org, id, "user", why)
 }
 
 func (s *Service) getEvents(r *http.Request, caller access.Caller) (any, error) {

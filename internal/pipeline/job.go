@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -225,6 +226,7 @@ func (g *Graph) environment(node, attempt int, above upstream, expand func(strin
 	for _, f := range spec.Fetches {
 		env["ARTIFACT_"+variable(f.Name)] = orText(f.To, ".")
 	}
+	g.environmentEnv(node, above, env, expand)
 	for name, value := range g.Env {
 		env[name] = expand(value)
 	}
@@ -244,6 +246,27 @@ func (g *Graph) environment(node, attempt int, above upstream, expand func(strin
 		env["IMAGE"] = "buildit.local/" + strings.ToLower(orText(g.Trigger.RepoName, "repository")) + ":" + orText(g.facts.ShortSHA, "working-tree")
 	}
 	return env
+}
+
+// environmentEnv names the environment of a stage, or else that which a stage above
+// has deployed to.
+func (g *Graph) environmentEnv(node int, above upstream, env map[string]string, expand func(string) string) {
+	if e := g.spec(node).Environment; e != nil {
+		env["BUILDIT_ENVIRONMENT"], env["BUILDIT_ENVIRONMENT_URL"] = expand(e.NameT), expand(e.URLT)
+		return
+	}
+	for _, i := range slices.Sorted(maps.Keys(above.ends)) {
+		if g.Nodes[i].Kind != Cell || !deploys(g.spec(i)) || above.ends[i].Status != StageSucceeded {
+			continue
+		}
+		facts := g.cellFacts(i, "")
+		name, errName := language.Expand(g.spec(i).Environment.NameT, facts)
+		url, errURL := language.Expand(g.spec(i).Environment.URLT, facts)
+		if errName == nil && errURL == nil { // what needs outputs of its own is known to that stage alone
+			env["BUILDIT_ENVIRONMENT"], env["BUILDIT_ENVIRONMENT_URL"] = name, url
+			return
+		}
+	}
 }
 
 const maxCommitMessage = 16 << 10

@@ -20,7 +20,7 @@ import (
 //	stage     acme#run#<run>#       stage#<key>#
 //	attempt   acme#run#<run>#       attempt#<key>#<attempt, 2 digits>#
 //	edge      acme#run#<run>#       edge#<key of the need>#<key>#
-//	slot      acme#run#<run>#       slot#<key of the matrix>#<number, 3 digits>#
+//	vote      acme#run#<run>#       vote#<key, or run>#<who>#
 //	artifact  acme#run#<run>#       artifact#<name>#<key>#
 //	report    acme#run#<run>#       report#<key>#<attempt, 2 digits>#
 //	notice    acme#run#<run>#       notice#<code>#
@@ -28,6 +28,9 @@ import (
 //	outbox    acme#run#<run>#       outbox#<kind>#<key>#<version, 8 digits>#
 //	case      acme#cases#<repository>#<pipeline file>#  case#<digest of its name>#
 //	cases     acme#cases#<repository>#<pipeline file>#  count#
+//	place     acme#group#<scope>#<name>#  slot#<number, 3 digits>#
+//	waits     acme#group#<scope>#<name>#  wait#<turn>#        (group.go)
+//	quota     acme#quota#           quota#
 //	number    acme#run-number#<repository>#  next#<pipeline file>#
 //	sample    acme#sample#<repository>#      <end of the run>#<run>#
 
@@ -60,9 +63,11 @@ func edgeRow(org platform.Org, run RunID, need, key StageKey) platform.RowKey {
 	return runPartition(org, run).Row("edge", string(need), string(key))
 }
 
-func slotRow(org platform.Org, run RunID, matrix StageKey, slot int) platform.RowKey {
-	return runPartition(org, run).Row("slot", string(matrix), fmt.Sprintf("%03d", slot))
+func voteRow(org platform.Org, run RunID, key StageKey, principal string) platform.RowKey {
+	return runPartition(org, run).Row("vote", string(key), principal)
 }
+
+func quotaRow(org platform.Org) platform.RowKey { return org.Partition("quota").Row("quota") }
 
 func artifactRow(org platform.Org, run RunID, name string, key StageKey) platform.RowKey {
 	return runPartition(org, run).Row("artifact", name, string(key))

@@ -51,6 +51,9 @@ func (s *Service) List(ctx context.Context, org platform.Org, which Selection, l
 			if err != nil {
 				return nil, "", err
 			}
+			if err := s.addWaits(ctx, org, &run); err != nil {
+				return nil, "", err
+			}
 			list = append(list, run)
 		}
 		if q.Cursor = page.Cursor; q.Cursor == "" || len(list) >= limit {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/buildit-dev/buildit/internal/platform"
@@ -39,6 +40,10 @@ const (
 	boxOpen    = "open"     // begin the execution of a run
 	boxCancel  = "cancel"   // fail the token of a run that is canceled
 	boxStop    = "stop"     // stop the task of a stage that is canceled
+	boxEnter   = "enter"    // look whether a gate is open now
+	boxNext    = "next"     // let in who waits behind one that has started
+	boxFree    = "free"     // give back what a run held that is over
+	boxDeploy  = "deploy"   // carry out a deployment without commands
 )
 
 // outboxDue is how long an outbox row waits before the sweeper looks at it.
@@ -88,6 +93,10 @@ func (s *Service) move(ctx context.Context, r ref, st Stage, to StageStatus, c c
 	if n, changed := set["attempt"].(platform.Number); changed {
 		next.Attempt = int(platform.Item{"n": n}.Int("n"))
 	}
+	next.holds, next.queue = heldAfter(next.holds, next.queue, set)
+	if until := set.Time("decide_until"); !until.IsZero() {
+		next.expires = until
+	}
 	s.stamp(&next, set, r, to, now)
 	if to.Final() {
 		update.Remove = []string{platform.DuePartition, platform.DueSort}
@@ -135,10 +144,18 @@ func (s *Service) stamp(next *Stage, set platform.Item, r ref, to StageStatus, n
 // the deadline of their run covers.
 func (s *Service) deadline(r ref, st Stage, to StageStatus) time.Duration {
 	switch to {
-	case StageBlocked, StageGated:
+	case StageBlocked:
 		return 0
+	case StageGated:
+		if !st.expires.IsZero() {
+			return min(groupLook, st.expires.Sub(s.home.Clock.Now()))
+		}
+		return groupLook
 	case StageRunning:
 		spec := r.graph.spec(r.graph.byKey[st.Key])
+		if len(spec.Run) == 0 {
+			return 0 // its outbox row is looked after
+		}
 		return orDefault(spec.Timeout, defaultStage) + defaultGrace + finishDeadline
 	case StageCanceling:
 		return defaultGrace + cancelDeadline
@@ -166,6 +183,9 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 	now := s.home.Clock.Now()
 	next := run
 	next.Status, next.Reason, next.version = to, c.reason, run.version+1
+	if to.Final() && len(run.holds)+len(run.queue) > 0 || run.Status == Queued && to != Running {
+		c.follow = append(slices.Clone(c.follow), boxFree)
+	}
 	set := platform.Item{
 		"status": platform.Text(to), "reason": platform.Text(c.reason), "version": platform.Int(next.version),
 	}
@@ -176,6 +196,7 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 	for name, value := range c.set {
 		set[name] = value
 	}
+	next.holds, next.queue = heldAfter(next.holds, next.queue, set)
 	update := platform.Update{Key: runRow(r.org, r.run), Set: set, If: platform.All{
 		platform.Equal{Attribute: "status", Value: platform.Text(run.Status)},
 		platform.Equal{Attribute: "version", Value: platform.Int(run.version)},
@@ -189,6 +210,8 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 		next.Started = now
 		set["started"] = platform.Stamp(now)
 		set.DueAt(dueKey(r.run, now.Add(runTimeout(r.graph)+rules[Canceling].deadline)))
+	case to == Queued && r.graph != nil && r.graph.Trigger.Hold != "":
+		set.DueAt(dueKey(r.run, now.Add(holdDeadline)))
 	default:
 		set.DueAt(dueKey(r.run, now.Add(rules[to].deadline)))
 	}
@@ -215,7 +238,24 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 	if s.Observe != nil {
 		s.Observe.RunChanged(next)
 	}
+	if last := len(boxes) - 1; last >= 0 && boxes[last].kind == boxFree {
+		if err := s.carryOut(ctx, r, boxes[last:]); err != nil {
+			s.Log.ErrorContext(ctx, "what a run held is free only later", "run", r.run, "err", err) // the outbox repeats it
+		}
+		boxes = boxes[:last]
+	}
 	return next, boxes, nil
+}
+
+// heldAfter are the places and queues of a row after a change of it.
+func heldAfter(holds []place, queue []claim, set platform.Item) ([]place, []claim) {
+	if _, changed := set["holds"]; changed {
+		holds = placesOf(set, "holds")
+	}
+	if _, changed := set["queue"]; changed {
+		queue = claimsOf(set, "queue")
+	}
+	return holds, queue
 }
 
 // defaultRun is the timeout of a run whose file gives none.

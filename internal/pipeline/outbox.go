@@ -57,6 +57,19 @@ func (s *Service) perform(ctx context.Context, r ref, b box) error {
 		return s.failRunToken(ctx, r)
 	case boxStop:
 		return s.stopTask(ctx, r, b.key, b.attempt)
+	case boxDeploy:
+		return s.deploy(ctx, r, b.key)
+	case boxFree:
+		return s.endQueued(ctx, r)
+	case boxNext:
+		return s.letNext(ctx, r, b.key)
+	case boxEnter:
+		if b.key == runKey {
+			_, err := s.passRun(ctx, r)
+			return err
+		}
+		_, err := s.passKey(ctx, r, b.key)
+		return err
 	}
 	return fmt.Errorf("no such kind of outbox row")
 }

@@ -194,7 +194,7 @@ stage "again" { run r#"[ -e %s ] || bad="<failure/>"; echo "<testsuite><testcase
 `, fixed))
 	w.keepCases()
 	touch(t, fixed)
-	second := w.again(first.ID, pipeline.RerunRequest{What: "failed"})
+	second := w.rerun(first.ID, pipeline.RerunRequest{What: "failed"})
 	w.keepCases()
 	list := w.tests(second.ID, "")
 	if got := brief(list); got != "wobbly succeeded flaky, kept succeeded" || second.Tests.Cases != 2 {

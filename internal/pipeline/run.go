@@ -38,10 +38,16 @@ type Run struct {
 	// Problems are those of the file, with their places, when Reason is config-invalid or not-available.
 	Problems []problem.Place `json:"problems,omitempty"`
 
+	// Waits are what a queued run waits for.
+	Waits []Wait `json:"waits,omitempty"`
+
 	version int64
 	graph   string // digest
 	request string // the operation that asked for a rerun
 	token   []byte // of the execution's wait, wrapped
+	holds   []place
+	queue   []claim // in which it waits
+	forced  bool    // its cancel waits for no deployment
 }
 
 // Stage is one stage, or one cell of a matrix, as people see it.
@@ -64,10 +70,19 @@ type Stage struct {
 	Flaky   bool              `json:"flaky,omitempty"`        // passed on a later attempt
 	From    RunID             `json:"carried_from,omitempty"` // the run that it ran in, if this one is a rerun that did not run it
 
+	// Waits are what a gated stage waits for, Approval what it asks of people.
+	Waits    []Wait        `json:"waits,omitempty"`
+	Approval *ApprovalView `json:"approval,omitempty"`
+	// Environment is what it deploys to, or uses.
+	Environment string `json:"environment,omitempty"`
+
 	open    int64
 	version int64
 	kind    NodeKind
 	cause   string // of a cancel
+	holds   []place
+	queue   []claim   // in which it waits
+	expires time.Time // until when people may decide
 }
 
 // Notice is something that people should know of a stage: code and sentence.
@@ -114,6 +129,7 @@ func runOf(item platform.Item) (Run, error) {
 		Stages:  int(item.Int("stages")),
 		Created: item.Time("created"), Started: item.Time("started"), Ended: item.Time("ended"),
 		version: item.Int("version"), graph: item.Text("graph"), token: item.Bytes("token"),
+		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), forced: item.Bool("forced"),
 		RerunOf: RunID(item.Text("rerun_of")), request: item.Text("request"),
 		Depth: int(item.Int("depth")),
 	}
@@ -153,6 +169,7 @@ func stageOf(item platform.Item) Stage {
 		Needs: item.Texts("needs"), Ready: item.Time("ready"), Started: item.Time("started"), Ended: item.Time("ended"),
 		Outputs: textMap(item, "outputs"), Notices: noticesOf(item), Lines: item.Int("lines"),
 		open: item.Int("open"), version: item.Int("version"), kind: NodeKind(item.Text("kind")), cause: item.Text("cause"), From: RunID(item.Text("from")),
+		holds: placesOf(item, "holds"), queue: claimsOf(item, "queue"), expires: item.Time("decide_until"),
 	}
 	if _, has := item["exit"]; has {
 		code := int(item.Int("exit"))

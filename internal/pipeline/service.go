@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/buildit-dev/buildit/internal/access"
+	"github.com/buildit-dev/buildit/internal/environment"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/secret"
 )
@@ -35,6 +37,8 @@ type Service struct {
 	mu     sync.Mutex
 	graphs map[string]*Graph // by digest: immutable, so a cache is never stale
 	listed listedTests
+	hint   hints
+	quotas quotas
 }
 
 // graphsKept bounds the cache of graphs; one of 1,000 stages takes about 3 MB.
@@ -59,10 +63,20 @@ type Parts struct {
 	// AllowUntrusted lets commits of strangers run, though class process does not
 	// isolate them: the owner's word, who knows every person that may propose one.
 	AllowUntrusted bool
+	// Environments are what stages deploy to; New makes them on the home if nil.
+	Environments *environment.Service
+	// Rights finds the present rights of who has approved something, or answers
+	// problem.Unauthorized. nil: rights do not change.
+	Rights func(ctx context.Context, org platform.Org, principal string) (access.Caller, error)
+	// Quota is that of organizations that have set none; its zero value is no limit.
+	Quota Quota
 }
 
 // New makes a Service.
 func New(home platform.Home, parts Parts) *Service {
+	if parts.Environments == nil {
+		parts.Environments = environment.New(home.Table, home.Clock)
+	}
 	return &Service{home: home, Parts: parts, graphs: make(map[string]*Graph)}
 }
 

@@ -33,6 +33,9 @@ func (s *Service) settle(ctx context.Context, r ref, node int) error {
 	if r.graph.Nodes[node].Kind != Cell {
 		return nil
 	}
+	if err := s.leaveGate(ctx, r, node, st); err != nil {
+		return err
+	}
 	if err := s.leaveMatrix(ctx, r, node, st); err != nil {
 		return err
 	}
@@ -211,10 +214,28 @@ func (s *Service) advanceCell(ctx context.Context, r ref, node int, row Stage) e
 	if to != StageQueued {
 		return s.step(ctx, r, row, to, c)
 	}
-	if spec := r.graph.spec(node); spec.Matrix != nil && spec.Matrix.MaxParallel > 0 {
-		return s.enterMatrix(ctx, r, node, row)
+	limits, err := s.limits(ctx, r.org)
+	switch {
+	case err != nil:
+		return err
+	case r.graph.gated(node) || limits.Stages > 0:
+		_, err := s.pass(ctx, r, node, row)
+		return err
 	}
-	return s.queue(ctx, r, row, 1, nil)
+	return s.step(ctx, r, row, StageQueued, s.queued(r, row.Key, 1, nil))
+}
+
+// leaveGate records what a stage that is over has deployed, and gives back what it held.
+func (s *Service) leaveGate(ctx context.Context, r ref, node int, st Stage) error {
+	if st.Status == StageSucceeded && st.From == "" && !r.graph.Open && deploys(r.graph.spec(node)) {
+		if err := s.recordRelease(ctx, r, node, st); err != nil {
+			return err
+		}
+	}
+	if len(st.holds)+len(st.queue) == 0 {
+		return nil
+	}
+	return s.leave(ctx, r.org, r.graph.member(node), st.holds, st.queue)
 }
 
 // ready decides a stage whose needs let it start.
@@ -229,8 +250,8 @@ func (s *Service) ready(ctx context.Context, r ref, node int, above upstream) (S
 			return StageSkipped, change{reason: reasonCondition, why: "its condition does not hold", follow: []string{boxSettle}}
 		}
 	}
-	if len(spec.Run) == 0 {
-		return StageSucceeded, change{why: "it has no commands", follow: []string{boxSettle}}
+	if len(spec.Run) == 0 && !r.graph.gated(node) {
+		return StageSucceeded, change{why: whyNoCommands(spec), follow: []string{boxSettle}}
 	}
 	if len(spec.Secrets) > 0 && r.graph.Trigger.Trust != "trusted" {
 		return StageErrored, change{
@@ -255,11 +276,7 @@ func (s *Service) ready(ctx context.Context, r ref, node int, above upstream) (S
 	return StageQueued, change{}
 }
 
-// queue asks for an attempt: its row, and the outbox row that starts its execution.
-func (s *Service) queue(ctx context.Context, r ref, row Stage, attempt int, with []platform.Action) error {
-	return s.step(ctx, r, row, StageQueued, s.queued(r, row.Key, attempt, with))
-}
-
+// queued asks for an attempt: its row, and the outbox row that starts its execution.
 func (s *Service) queued(r ref, key StageKey, attempt int, with []platform.Action) change {
 	return change{
 		set:    platform.Item{"attempt": platform.Int(attempt)},

@@ -14,6 +14,7 @@ import (
 type plan struct {
 	stages []*planned
 	cancel bool
+	head   string // more nodes of the file
 }
 
 // planned is a stage of a plan.
@@ -25,6 +26,8 @@ type planned struct {
 	failing  []bool // of each cell, or of the stage
 	allowed  bool
 	off      bool // its condition does not hold
+	group    string
+	gates    string // more nodes of the stage
 }
 
 // plannedNeed is one `needs` of a stage.
@@ -61,7 +64,7 @@ func newPlan(random *dice) *plan {
 // text is the plan as a file.
 func (p *plan) text() string {
 	var file strings.Builder
-	file.WriteString("pipeline \"simulated\"\n")
+	file.WriteString("pipeline \"simulated\"\n" + p.head)
 	for _, st := range p.stages {
 		fmt.Fprintf(&file, "stage %q {\n", st.name)
 		for _, need := range st.needs {
@@ -84,7 +87,7 @@ func (p *plan) text() string {
 			}
 			file.WriteString("; }\n")
 		}
-		file.WriteString("    run \"true\"\n}\n")
+		file.WriteString(st.gates + "    run \"true\"\n}\n")
 	}
 	return file.String()
 }

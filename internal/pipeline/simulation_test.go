@@ -47,6 +47,7 @@ type simulation struct {
 	flow    *memory.Home
 	org     platform.Org
 
+	gates *gated // what holds the runs of a simulation of gates
 	mu    sync.Mutex
 	calm  time.Time      // from then on there are no faults
 	begun map[string]int // how often the commands of an attempt have begun
@@ -340,9 +341,13 @@ func (s *simulation) began(ctx context.Context, token string, job supervisor.Job
 		s.t.Error(err)
 		return
 	}
+	place := s.gates.holds(s, job)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun[token]++
+	if place != "" {
+		s.early = append(s.early, job.Stage+": "+place)
+	}
 	if why := s.plan.mayNotBegin(job.Stage, view); why != "" {
 		s.early = append(s.early, job.Stage+": "+why)
 	}
@@ -453,10 +458,16 @@ func (s *simulation) check(ctx context.Context, view pipeline.View) {
 	if err != nil || len(left.Rows) > 0 {
 		s.t.Errorf("%d outbox rows are left, %v", len(left.Rows), err)
 	}
+	if view.Started.IsZero() {
+		return // it waited for its group to the end, and never had an execution
+	}
 	if run, err := s.home.Flow.Describe(ctx, pipeline.RunMachine, string(view.ID)); err != nil || run.Status == "RUNNING" {
 		s.t.Errorf("the run's execution is %s, %v", run.Status, err)
 	}
 	for token := range s.begun {
+		if !strings.HasPrefix(token, string(view.ID)) {
+			continue
+		}
 		if attempt, err := s.home.Flow.Describe(ctx, pipeline.StageMachine, token); err != nil || attempt.Status == "RUNNING" {
 			s.t.Errorf("the execution of %s is %s, %v", token, attempt.Status, err)
 		}

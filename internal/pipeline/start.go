@@ -68,9 +68,6 @@ func (s *Service) StartFile(ctx context.Context, org platform.Org, t Trigger, fi
 	if t.Trust != "trusted" && !s.AllowUntrusted {
 		return s.skip(ctx, org, run, reasonUntrusted, "it is a stranger's commit, and "+notIsolated)
 	}
-	if g.Trigger.Hold != "" {
-		return s.refuse(ctx, org, run, problem.New(problem.NotAvailable, "The run is of a fork's commit and must be approved first, which is not built yet."))
-	}
 	if err := s.addTimings(ctx, org, g); err != nil {
 		return run, err
 	}
@@ -87,20 +84,9 @@ func (s *Service) launch(ctx context.Context, r ref, run Run) (Run, error) {
 		return run, err
 	}
 	g := r.graph
-	next, boxes, err := s.moveRun(ctx, r, run, Running, change{
-		follow: []string{boxOpen},
-		set: platform.Item{
-			"graph": platform.Text(r.digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
-		},
-	})
-	if lost(err) {
-		return s.run(ctx, r.org, run.ID)
-	}
-	if err != nil {
-		return run, err
-	}
-	next.Pipeline, next.Stages = g.Name, g.Nodes[g.end()].Waits
-	return next, s.carryOut(ctx, r, boxes)
+	return s.admitRun(ctx, r, run, change{set: platform.Item{
+		"graph": platform.Text(r.digest), "stages": platform.Int(g.Nodes[g.end()].Waits), "pipeline": platform.Text(g.Name),
+	}})
 }
 
 // notIsolated is why a stranger's commit does not run here.

@@ -74,7 +74,7 @@ type StageStatus string
 // The statuses of a stage.
 const (
 	StageBlocked   StageStatus = "blocked"   // waits for its needs; no execution exists yet
-	StageGated     StageStatus = "gated"     // ready; waits for an approval or for max-parallel
+	StageGated     StageStatus = "gated"     // ready; waits for people, or for a place in a group
 	StageQueued    StageStatus = "queued"    // an execution was asked for, the task does not exist yet
 	StageStarting  StageStatus = "starting"  // the task exists, the supervisor has not said hello
 	StageRunning   StageStatus = "running"   //
@@ -116,7 +116,8 @@ var stageRules = map[StageStatus]struct {
 	},
 	StageGated: {
 		[]StageStatus{StageQueued, StageRunning, StageSkipped, StageFailed, StageTimedOut, StageErrored, StageCanceled},
-		nil, "the gate", maxRun,
+		[]StageStatus{StageSucceeded},
+		"the gate", maxRun,
 	},
 	StageQueued: {
 		[]StageStatus{StageStarting, StageRunning, StageErrored, StageCanceled, StageReported},
@@ -128,7 +129,8 @@ var stageRules = map[StageStatus]struct {
 	},
 	StageRunning: {
 		[]StageStatus{StageFinishing, StageReported, StageErrored, StageTimedOut, StageCanceling, StageQueued},
-		nil, "supervisor", maxStage,
+		[]StageStatus{StageSucceeded, StageFailed, StageAllowed},
+		"supervisor", maxStage,
 	},
 	StageFinishing: {
 		[]StageStatus{StageReported, StageErrored, StageTimedOut, StageCanceling, StageQueued},

@@ -72,7 +72,7 @@ func TestStatusTable(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "%-10s %-14s %-9s %v", s, r.owner, r.deadline, r.next)
 		if len(r.node) > 0 {
-			fmt.Fprintf(&table, " and a join %v", r.node)
+			fmt.Fprintf(&table, " and without commands %v", r.node)
 		}
 		table.WriteByte('\n')
 	}

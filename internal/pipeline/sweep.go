@@ -44,6 +44,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 // left alone.
 func (s *Service) sweepRow(ctx context.Context, row platform.Row) error {
 	parents, parts := row.Key.Parents(), row.Key.Parts()
+	if len(parents) == 4 && parents[1] == "group" {
+		return s.sweepGroup(ctx, platform.System(parents[0], "sweeper"), row)
+	}
 	if len(parents) != 3 || parents[1] != "run" {
 		return nil
 	}
@@ -90,11 +93,15 @@ func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) erro
 	case Running:
 		err = s.sweepRunning(ctx, r)
 	case Canceling:
+		waits, waitErr := s.waitForDeployment(ctx, r, run)
+		if waits || waitErr != nil {
+			return waitErr
+		}
 		if err = s.cancelStages(ctx, r, nil); err == nil {
-			err = s.closeRun(ctx, r, true)
+			err = s.stopRun(ctx, id) // first: once the run is over nobody looks at its execution
 		}
 		if err == nil {
-			err = s.stopRun(ctx, id)
+			err = s.closeRun(ctx, r, true)
 		}
 	default:
 		return nil
@@ -103,6 +110,42 @@ func (s *Service) sweepRun(ctx context.Context, org platform.Org, id RunID) erro
 		return nil
 	}
 	return err
+}
+
+// waitForDeployment gives a canceled run more time while a deployment of it is under
+// way: until that is past its own deadline.
+func (s *Service) waitForDeployment(ctx context.Context, r ref, run Run) (bool, error) {
+	if run.forced || r.graph == nil {
+		return false, nil
+	}
+	rows, err := s.rows(ctx, r.org, r.run, "stage")
+	if err != nil {
+		return false, err
+	}
+	now, until := s.home.Clock.Now(), time.Time{}
+	for _, row := range rows {
+		st := stageOf(row.Item)
+		if st.kind != Cell {
+			continue
+		}
+		spec := r.graph.spec(r.graph.byKey[st.Key])
+		end := st.Started.Add(orDefault(spec.Timeout, defaultStage) + defaultGrace + finishDeadline + rules[Canceling].deadline)
+		if deployUnderWay(spec, st) && end.After(now) && end.After(until) {
+			until = end
+		}
+	}
+	if until.IsZero() {
+		return false, nil
+	}
+	next := min(until.Sub(now), rules[Canceling].deadline)
+	_, err = s.home.Table.Write(ctx, platform.Update{
+		Key: runRow(r.org, r.run), Set: platform.Item{}.DueAt(dueKey(r.run, now.Add(next))),
+		If: platform.Equal{Attribute: "status", Value: platform.Text(Canceling)},
+	})
+	if lost(err) {
+		err = nil
+	}
+	return true, err
 }
 
 // sweepRunning closes a running run whose stages are all over, and cancels one that
@@ -119,10 +162,10 @@ func (s *Service) sweepRunning(ctx context.Context, r ref) error {
 	if err := s.wakeRun(ctx, r); err != nil {
 		return err
 	}
-	if err := s.closeRun(ctx, r, false); err != nil {
+	if err := s.stopRun(ctx, r.run); err != nil {
 		return err
 	}
-	return s.stopRun(ctx, r.run)
+	return s.closeRun(ctx, r, false)
 }
 
 // stopRun ends the execution of a run that the sweeper has closed, if there is one.
@@ -148,10 +191,40 @@ func (s *Service) sweepStage(ctx context.Context, org platform.Org, id RunID, ke
 		return nil
 	}
 	st := stageOf(item)
+	if st.Status == StageGated {
+		return s.sweepGate(ctx, r, st)
+	}
 	if st.Status.Final() || st.Status != StageRunning && s.early(stageRules[st.Status].deadline) {
 		return nil
 	}
 	return s.carryOn(ctx, r, st, maxLooks) // it was waited for long enough
+}
+
+// sweepGate ends a gated stage that people had their time for, and looks again at any
+// other: what should have opened its gate may be lost.
+func (s *Service) sweepGate(ctx context.Context, r ref, st Stage) error {
+	node, err := r.graph.node(st.Key)
+	if err != nil {
+		return err
+	}
+	over, err := s.expire(ctx, r, node, st)
+	if !over && err == nil {
+		over, err = s.pass(ctx, r, node, st)
+	}
+	if over || err != nil && !lost(err) {
+		return err
+	}
+	next := s.home.Clock.Now().Add(groupLook)
+	if !st.expires.IsZero() && st.expires.Before(next) && s.home.Clock.Now().Before(st.expires) {
+		next = st.expires
+	}
+	_, err = s.home.Table.Write(ctx, platform.Update{
+		Key: stageRow(r.org, r.run, st.Key), Set: platform.Item{}.DueAt(dueKey(r.run, next)), If: s.asRead(st),
+	})
+	if lost(err) {
+		return nil
+	}
+	return err
 }
 
 // TaskEnded carries on the attempt of a task that has ended without a word of its

@@ -64,10 +64,21 @@ func (s *Service) View(ctx context.Context, org platform.Org, id RunID) (View, e
 	if err != nil {
 		return View{}, err
 	}
+	if err := s.addWaits(ctx, org, &view.Run); err != nil {
+		return View{}, err
+	}
+	groups := look{}
 	for _, row := range rows {
-		if st := stageOf(row.Item); st.kind == Cell {
-			view.Stages = append(view.Stages, st)
+		st := stageOf(row.Item)
+		if st.kind != Cell {
+			continue
 		}
+		if r.graph != nil {
+			if err := s.addGate(ctx, r, r.graph.byKey[st.Key], &st, groups); err != nil {
+				return View{}, err
+			}
+		}
+		view.Stages = append(view.Stages, st)
 	}
 	if r.graph != nil {
 		view.Params, view.Facts = r.graph.Params, r.graph.Trigger.factsView()

@@ -269,3 +269,11 @@ func (w *world) outbox(run pipeline.RunID) []platform.Row {
 	}
 	return page.Rows
 }
+
+// touch makes an empty file that a stage waits for.
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

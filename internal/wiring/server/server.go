@@ -13,6 +13,7 @@ import (
 
 	"github.com/buildit-dev/buildit/internal/access"
 	"github.com/buildit-dev/buildit/internal/access/openapi"
+	"github.com/buildit-dev/buildit/internal/environment"
 	"github.com/buildit-dev/buildit/internal/pipeline"
 	"github.com/buildit-dev/buildit/internal/platform"
 	"github.com/buildit-dev/buildit/internal/platform/presign"
@@ -30,6 +31,8 @@ type Options struct {
 	Log     *slog.Logger
 	// AllowUntrusted lets strangers' commits run in a class that does not isolate them.
 	AllowUntrusted bool
+	// Quota is that of organizations that have set none.
+	Quota pipeline.Quota
 	// Local lets repositories be connected by file URLs and by addresses of this
 	// machine: for the owner of a home that only this machine reaches.
 	Local bool
@@ -86,12 +89,12 @@ const liveEvery = 100 * time.Millisecond
 // of their supervisors, and the streams that follow them.
 func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials, o Options) (*pipeline.Service, error) {
 	logs := pipeline.NewLogStore(home.Blobs)
-	follower := pipeline.NewFollower(logs)
+	follower, environments := pipeline.NewFollower(logs), environment.New(home.Table, home.Clock)
 	secrets := &secret.Service{Table: home.Table, Keys: home.Keys, Clock: home.Clock}
 	runs := pipeline.New(home, pipeline.Parts{
 		Log: o.Log, Logs: logs, Observe: follower, Ticket: pipeline.Ticket(credentials), Secrets: secrets.Value,
 		Since: home.Clock.Now(), Live: liveEvery,
-		AllowUntrusted: o.AllowUntrusted,
+		AllowUntrusted: o.AllowUntrusted, Rights: credentials.Again, Environments: environments, Quota: o.Quota,
 	})
 	follower.Bind(runs)
 	s.Functions["pipeline"], s.TaskEnded = runs.Function, runs.TaskEnded
@@ -110,6 +113,8 @@ func (s *Server) addPipeline(home platform.Home, credentials *access.Credentials
 	}
 	return runs, errors.Join(
 		s.API.Register(runs.Routes()...),
+		s.API.Register(runs.GateRoutes()...),
+		s.API.Register(environments.Routes()...),
 		s.API.Register(secrets.Routes()...),
 		s.API.Register(runner.Routes()...),
 		s.API.Register(streams.Routes()...),
