@@ -145,16 +145,6 @@ func (it *item) get(path ...string) *item {
 	return it
 }
 
-// key is the item of a key itself, for its place.
-func (it *item) key(name string) *item {
-	for _, p := range it.pairs {
-		if p.key.text == name {
-			return p.key
-		}
-	}
-	return it
-}
-
 func (it *item) isMap() bool    { return it != nil && it.kind == yaml.MappingNode }
 func (it *item) isList() bool   { return it != nil && it.kind == yaml.SequenceNode }
 func (it *item) isScalar() bool { return it != nil && it.kind == yaml.ScalarNode }

@@ -37,7 +37,6 @@ type Finding struct {
 // module is a project of one tool.
 type module struct {
 	kind, dir string // "." is the root
-	version   string
 	image     string
 	cache     *kdl.Node
 	env       *kdl.Node
