@@ -171,7 +171,7 @@ func TestRunsThatDoNotBegin(t *testing.T) {
 	tree := s.connect(server, "shop")
 	for i, c := range []struct{ message, file, status, reason, where string }{
 		{"typo", "pipeline \"p\"\nstage \"a\" {\n    rum \"true\"\n}\n", "errored", "config-invalid", ".buildit.kdl:3:5"},
-		{"later", "pipeline \"p\"\nstage \"a\" {\n    oidc audience=\"a\"\n    run \"true\"\n}\n", "errored", "not-available", ".buildit.kdl:3:5"},
+		{"later", "pipeline \"p\"\nstage \"a\" {\n    service \"postgres:16\" as=\"db\"\n    run \"true\"\n}\n", "errored", "not-available", ".buildit.kdl:3:5"},
 		{"typo fixed [skip ci]", hello, "skipped", "skip-ci", "[skip ci]"},
 		{"only tags", "pipeline \"p\"\non \"tag\"\nstage \"a\" {\n    run \"true\"\n}\n", "skipped", "no-match", "push"},
 	} {
