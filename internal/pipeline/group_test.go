@@ -47,7 +47,11 @@ func (w *world) until(run pipeline.RunID, what string, done func(pipeline.View) 
 
 func (w *world) ends(run pipeline.RunID) pipeline.View {
 	w.t.Helper()
-	return w.until(run, "the end", func(v pipeline.View) bool { return v.Status.Final() })
+	view := w.until(run, "the end", func(v pipeline.View) bool { return v.Status.Final() })
+	if strings.Contains(view.Why, "waits for") {
+		w.t.Errorf("run #%d has ended, and still says %q", view.Number, view.Why)
+	}
+	return view
 }
 
 // doored is a file whose stage runs until a file is there.

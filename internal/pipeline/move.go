@@ -189,7 +189,7 @@ func (s *Service) moveRun(ctx context.Context, r ref, run Run, to Status, c chan
 	set := platform.Item{
 		"status": platform.Text(to), "reason": platform.Text(c.reason), "version": platform.Int(next.version),
 	}
-	if c.why != "" {
+	if c.why != "" || run.Status == Queued { // what it waited for is over
 		next.Why = c.why
 		set["why"] = platform.Text(c.why)
 	}

@@ -167,7 +167,7 @@ func (s *Service) passRun(ctx context.Context, r ref) (bool, error) {
 		return false, err
 	}
 	claims = append(claims, limits.claims(quotaRuns)...)
-	c := change{follow: []string{boxOpen}}
+	c := change{follow: []string{boxOpen}, why: r.graph.Trigger.Why}
 	if len(run.queue) > 0 {
 		c.follow = append(c.follow, boxNext)
 	}

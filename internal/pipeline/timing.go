@@ -102,6 +102,9 @@ func took(st Stage) time.Duration {
 }
 
 func (g *Graph) fargate(node int, ran time.Duration) float64 {
+	if len(g.spec(node).Run) == 0 { // the control plane's own: it has no task
+		return 0
+	}
 	r := g.spec(node).Runner
 	return cost.Fargate(cost.ParseSize(r.Size), r.Arch, r.Spot, ran)
 }
