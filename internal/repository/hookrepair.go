@@ -249,7 +249,7 @@ func hookTrouble(r Repository, err error) (reason HookReason, banner string, aft
 // noteHook keeps what a look found, with an event if that is news.
 func (s *Service) noteHook(ctx context.Context, org platform.Org, r Repository, found hookFound) error {
 	found.banner = strings.ToValidUTF8(found.banner[:min(len(found.banner), maxHookBanner)], "")
-	event := "hook-found-fine"
+	event := "hook-fine"
 	switch {
 	case found.did != "":
 		event, _, _ = strings.Cut("hook-"+found.did, ":")

@@ -2,6 +2,7 @@ package forgetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +21,7 @@ type Hook struct {
 	URL, Secret string
 	Events      []string
 	Off         bool
+	Insecure    string // GitHub: "1" if the certificate is not checked
 }
 
 // attempt is one try of a delivery.
@@ -186,7 +188,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 func (s *Server) shown(h Hook) any {
 	switch s.provider {
 	case "github":
-		config := map[string]any{"url": h.URL, "content_type": "json", "insecure_ssl": "0"}
+		config := map[string]any{"url": h.URL, "content_type": "json", "insecure_ssl": cmp.Or(h.Insecure, "0")}
 		if h.Secret != "" {
 			config["secret"] = "********"
 		}
@@ -215,10 +217,12 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, h Hook) {
 		Active bool   `json:"active"`
 		Secret string `json:"secret"`
 		Token  string `json:"token"`
+		Sign   string `json:"signing_token"`
 		Config struct {
 			URL    string `json:"url"`
 			Type   string `json:"content_type"`
 			Secret string `json:"secret"`
+			Unsafe string `json:"insecure_ssl"`
 		} `json:"config"`
 		Events []string `json:"events"`
 		Push   *bool    `json:"push_events"`
@@ -239,11 +243,15 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, h Hook) {
 			refuse(w, http.StatusUnprocessableEntity, "Validation Failed")
 			return
 		}
-		h = Hook{h.ID, in.Config.URL, in.Config.Secret, in.Events, !in.Active}
+		h = Hook{h.ID, in.Config.URL, in.Config.Secret, in.Events, !in.Active, in.Config.Unsafe}
 	case "gitlab": // what is not sent stays, and nothing here switches it on
 		h.URL = in.URL
-		if in.Token != "" {
-			h.Secret = in.Token
+		if secret := in.Token + in.Sign; secret != "" {
+			h.Secret = secret
+		}
+		if (in.Sign != "") != strings.HasPrefix(h.Secret, "whsec_") {
+			refuse(w, http.StatusUnprocessableEntity, "signing_token must be whsec_<base64>, and a token is none")
+			return
 		}
 		for event, on := range map[string]*bool{"push_events": in.Push, "tag_push_events": in.Tags, "merge_requests_events": in.Merges} {
 			if on != nil && *on && !slices.Contains(h.Events, event) {
@@ -254,7 +262,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, h Hook) {
 		if in.Secret == "" {
 			in.Secret = h.Secret
 		}
-		h = Hook{h.ID, in.URL, in.Secret, in.Events, !in.Active}
+		h = Hook{h.ID, in.URL, in.Secret, in.Events, !in.Active, ""}
 	}
 	if at, err := url.Parse(h.URL); err != nil || at.Host == "" {
 		refuse(w, http.StatusUnprocessableEntity, "url is not valid")
