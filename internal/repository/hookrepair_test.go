@@ -24,6 +24,7 @@ type atProvider struct {
 	tree     *gittest.Tree
 	out      repository.Connected
 	down     bool // nobody reaches us
+	mute     bool // nobody hears our answers
 }
 
 func openAt(t *testing.T, provider string) *atProvider {
@@ -32,6 +33,11 @@ func openAt(t *testing.T, provider string) *atProvider {
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.down {
 			http.Error(w, "down", http.StatusBadGateway)
+			return
+		}
+		if h.mute {
+			h.mux.ServeHTTP(httptest.NewRecorder(), r)
+			http.Error(w, "too late", http.StatusGatewayTimeout)
 			return
 		}
 		h.mux.ServeHTTP(w, r)
@@ -293,6 +299,14 @@ func TestFailedDeliveriesAreAskedForAgain(t *testing.T) {
 	h.settle()
 	if n := came(); n != 12 || len(h.provider.Attempts("old")) != 1 || len(h.provider.Attempts("fine")) != 1 {
 		t.Errorf("%d came at the second look; old %v, fine %v", n, h.provider.Attempts("old"), h.provider.Attempts("fine"))
+	}
+
+	h.mute = true
+	h.pushed("github", "unheard")
+	h.mute = false
+	h.look()
+	if got := h.provider.Attempts("unheard"); len(got) != 1 || h.deliveries(h.out)["unheard"].Status != repository.Handled {
+		t.Errorf("attempts of what came, though our answer did not: %v", got)
 	}
 
 	h.down = true
