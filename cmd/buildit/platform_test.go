@@ -144,7 +144,9 @@ func (s *script) routes() []access.Route {
 			},
 		}
 	}
-	repository := map[string]any{"id": "r1", "name": "shop", "url": "https://git.example.com/acme/shop.git", "provider": "git", "default_branch": "main"}
+	repository := map[string]any{"id": "r1", "name": "shop", "url": "https://git.example.com/acme/shop.git", "provider": "git", "default_branch": "main", "hook": map[string]any{
+		"repair": "repaired: it was switched off", "repaired": "2026-01-01T00:00:00Z", "reason": "token-refused", "banner": "Give another token.",
+	}}
 	found := scanned{Commit: theCommit, Findings: []finding{{"pipeline", ".buildit.kdl", "is a pipeline file"}}}
 	list := func(items ...any) func(*http.Request) (any, error) {
 		return func(*http.Request) (any, error) { return access.NewPage(items, ""), nil }

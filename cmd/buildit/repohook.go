@@ -19,6 +19,10 @@ type hookHealth struct {
 	LastEvent    string    `json:"last_event"`
 	LastFailure  time.Time `json:"last_failure"`
 	Failure      string    `json:"failure"`
+	Reason       string    `json:"reason"`
+	Banner       string    `json:"banner"`
+	Repaired     time.Time `json:"repaired"`
+	Repair       string    `json:"repair"`
 }
 
 // delivery is what the CLI prints of one.
@@ -50,6 +54,12 @@ func (c *call) printHealth(h hookHealth, now time.Time) error {
 	}
 	if err == nil && !h.LastFailure.IsZero() {
 		err = c.say("webhook failed  %s: %s", ago(h.LastFailure, now), clean(h.Failure, 500))
+	}
+	if err == nil && h.Repair != "" {
+		err = c.say("webhook set up  %s: %s", ago(h.Repaired, now), clean(h.Repair, 300))
+	}
+	if err == nil && h.Reason != "" {
+		err = c.say("webhook health  %s: %s", clean(h.Reason, 40), clean(h.Banner, 700))
 	}
 	return err
 }

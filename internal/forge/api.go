@@ -103,13 +103,17 @@ const (
 	maxMessage  = 300     // bytes of a provider's answer that people see
 )
 
-// call sends JSON and reads JSON. Nothing of the credential is in an error.
+// call sends JSON, or no body for a nil in, and reads JSON. Nothing of the credential is
+// in an error.
 func (a API) call(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return err
+		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, a.Base+path, bytes.NewReader(body))
 	if err != nil {

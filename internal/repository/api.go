@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"github.com/buildit-dev/buildit/internal/forge"
@@ -60,9 +61,10 @@ func (s *Service) SetToken(ctx context.Context, org platform.Org, idOrName strin
 			return r, err
 		}
 	}
-	return s.update(ctx, org, r.ID, "token-set", func(r *Repository, set platform.Item) bool {
+	r, err = s.update(ctx, org, r.ID, "token-set", func(r *Repository, set platform.Item) bool {
 		set["credential"], set["api_url"] = platform.Bytes(wrapped), platform.Text(in.APIURL)
 		r.credential, r.APIURL = wrapped, in.APIURL
 		return true
 	})
+	return r, errors.Join(err, s.hookSoon(ctx, org, r.ID))
 }

@@ -174,11 +174,11 @@ func newSecret() string { return rand.Text() + rand.Text() }
 
 func webhookOf(r Repository, secret string) *Webhook {
 	events := map[string][]string{
-		GitHub:    {"push", "pull_request", "merge_group", "repository"},
+		GitHub:    forge.HookEvents[GitHub],
 		GitLab:    {"Push events", "Tag push events", "Merge request events"},
-		Bitbucket: {"repo:push", "repo:updated", "pullrequest:created", "pullrequest:updated", "pullrequest:fulfilled", "pullrequest:rejected"},
+		Bitbucket: forge.HookEvents[Bitbucket],
 	}
-	return &Webhook{Path: "/webhooks/" + r.Provider + "/" + r.ID, Secret: secret, Events: events[r.Provider]}
+	return &Webhook{Path: webhookPath(r), Secret: secret, Events: events[r.Provider]}
 }
 
 // newHook is the row by which the intake knows a hook.
@@ -308,7 +308,7 @@ func (s *Service) RotateSecret(ctx context.Context, org platform.Org, idOrName, 
 			If: platform.Equal{Attribute: "version", Value: old["version"]},
 		})
 		if !errors.Is(err, platform.ErrConditionFailed) {
-			return *webhookOf(r, secret), err
+			return *webhookOf(r, secret), errors.Join(err, s.hookSoon(ctx, org, r.ID))
 		}
 	}
 }

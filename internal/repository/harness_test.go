@@ -80,6 +80,7 @@ type house struct {
 	svc    *repository.Service
 	mux    *access.Mux
 	server *gittest.Server
+	public string // where providers reach the service
 
 	written int
 }
@@ -110,7 +111,7 @@ func openOn(t testing.TB, server *gittest.Server) *house {
 // serve makes the service anew on a home that shares the rows of h's.
 func (h *house) serve(home platform.Home) {
 	h.t.Helper()
-	h.svc = repository.New(home, h.runs, repository.Options{Loopback: true, LocalPaths: true, TempDir: h.t.TempDir()})
+	h.svc = repository.New(home, h.runs, repository.Options{Loopback: true, LocalPaths: true, TempDir: h.t.TempDir(), PublicURL: h.public})
 	mux, err := access.New(access.Options{
 		Table: home.Table, Clock: home.Clock, IDs: home.IDs, Log: slog.New(slog.DiscardHandler),
 		Credentials: access.NewCredentials(home.Table, home.Keys, home.Clock, home.IDs), Describe: openapi.New("test"),

@@ -152,7 +152,7 @@ func (s *Service) getScan(r *http.Request, caller access.Caller) (any, error) {
 }
 
 func (s *Service) postSync(r *http.Request, caller access.Caller) (any, error) {
-	return s.Reconcile(r.Context(), caller.Org, r.PathValue("repository"), "")
+	return s.Sync(r.Context(), caller.Org, r.PathValue("repository"))
 }
 
 func (s *Service) getDeliveries(r *http.Request, caller access.Caller) (any, error) {

@@ -147,8 +147,12 @@ func (s *Service) nextLook(r Repository) time.Time {
 	if r.Provider == Plain {
 		every = s.options.LookPlain
 	}
-	spread := time.Duration(digest([]byte(s.home.IDs.New()))[0]) * every / 1024 // up to an eighth
-	return s.home.Clock.Now().Add(every - every/16 + spread)
+	return s.home.Clock.Now().Add(every - every/16 + s.spread(every))
+}
+
+// spread is a random part of an interval, up to an eighth.
+func (s *Service) spread(every time.Duration) time.Duration {
+	return time.Duration(digest([]byte(s.home.IDs.New()))[0]) * every / 1024
 }
 
 // lookSoon has the reconciler look at its next round.
@@ -171,6 +175,7 @@ func (s *Service) schedule(ctx context.Context, org platform.Org, id string, at 
 func (s *Service) ReconcileDue(ctx context.Context) error {
 	now := dueAt(s.home.Clock.Now()).SK()
 	var failures error
+	var reached []hookOf
 	for cursor := ""; ; {
 		page, err := s.home.Table.Query(ctx, platform.Query{Partition: due(), Index: platform.Due, Until: now, Limit: 100, Cursor: cursor})
 		if err != nil {
@@ -182,11 +187,15 @@ func (s *Service) ReconcileDue(ctx context.Context) error {
 			if err := s.schedule(ctx, org, r.ID, s.nextLook(r)); err != nil {
 				return errors.Join(failures, err)
 			}
-			if _, err := s.Reconcile(ctx, org, r.ID, foundByReconciliation); err != nil {
+			looked, err := s.Reconcile(ctx, org, r.ID, foundByReconciliation)
+			if err != nil {
 				failures = errors.Join(failures, fmt.Errorf("repository %s: %w", r.Name, err))
+			} else if looked.Status == Active {
+				reached = append(reached, hookOf{org, r})
 			}
 		}
 		if cursor = page.Cursor; cursor == "" {
+			s.lookAtHooks(ctx, reached) // last: no remote waits for a provider's API
 			return failures
 		}
 	}

@@ -47,6 +47,7 @@ type Repository struct {
 	version    int64
 	pulls      int // the highest pull request that there was when it was connected
 	credential []byte
+	hook       hookState
 }
 
 // Health is how a webhook is doing.
@@ -55,6 +56,12 @@ type Health struct {
 	LastEvent    string    `json:"last_event,omitempty"`
 	LastFailure  time.Time `json:"last_failure,omitzero"`
 	Failure      string    `json:"failure,omitempty"`
+	// How the provider has it, as far as its API tells.
+	Looked   time.Time  `json:"looked,omitzero"`
+	Reason   HookReason `json:"reason,omitempty"` // why it may not work
+	Banner   string     `json:"banner,omitempty"` // the same for people, and what to do
+	Repaired time.Time  `json:"repaired,omitzero"`
+	Repair   string     `json:"repair,omitempty"` // what was done the last time
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)

@@ -39,6 +39,7 @@ func fromItem(i platform.Item) Repository {
 		Status: Status(i.Text("status")), Banner: i.Text("banner"), RunPipelines: i.Bool("run_pipelines"),
 		Created: i.Time("created"), Looked: i.Time("looked"),
 		version: i.Int("version"), pulls: int(i.Int("pulls")), credential: i.Bytes("credential"), APIURL: i.Text("api_url"),
+		hook: hookStateOf(i),
 	}
 }
 
@@ -75,6 +76,7 @@ func (s *Service) withHealth(ctx context.Context, org platform.Org, r Repository
 	r.Hook = &Health{
 		LastDelivery: item.Time("last"), LastEvent: item.Text("event"),
 		LastFailure: item.Time("failed"), Failure: item.Text("failure"),
+		Looked: r.hook.looked, Reason: r.hook.reason, Banner: r.hook.banner, Repaired: r.hook.repaired, Repair: r.hook.repair,
 	}
 	return r, nil
 }

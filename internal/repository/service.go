@@ -38,9 +38,12 @@ type Options struct {
 	// LookEvery is how often a provider's repository is looked at without a
 	// delivery, LookPlain how often any other is.
 	LookEvery, LookPlain time.Duration
-	Depth                int // of a bundle's history; 1 if 0
-	TempDir              string
-	Log                  *slog.Logger
+	// PublicURL is the address of this platform that providers call. Without it no
+	// webhook is made or repaired.
+	PublicURL string
+	Depth     int // of a bundle's history; 1 if 0
+	TempDir   string
+	Log       *slog.Logger
 }
 
 // The intervals of the reconciler, where Options do not say otherwise.

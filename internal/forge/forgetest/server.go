@@ -1,5 +1,5 @@
 // Package forgetest is a server that speaks what the three git providers document of
-// commit statuses and check runs, for tests. It refuses what they refuse: another
+// commit statuses, check runs and webhooks, for tests. It refuses what they refuse: another
 // token, unknown states, texts that are too long.
 package forgetest
 
@@ -25,12 +25,16 @@ type Status struct {
 // Server is a provider. Its addresses are those of the provider's API.
 type Server struct {
 	*httptest.Server
+	ProjectID       int // of acme/shop, in GitLab's tests of webhooks
 	provider, token string
 
-	mu     sync.Mutex
-	told   []Status
-	calls  int
-	faults []http.HandlerFunc
+	mu       sync.Mutex
+	told     []Status
+	calls    int
+	faults   []http.HandlerFunc
+	hooks    []Hook
+	made     int // webhooks
+	attempts []attempt
 }
 
 // Start starts a provider that takes one token.
@@ -86,6 +90,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if user, password, basic := r.BasicAuth(); r.Header.Get("Authorization") != "Bearer "+s.token && (!basic || user+":"+password != s.token) {
 		refuse(w, http.StatusUnauthorized, "Bad credentials")
+		return
+	}
+	if s.serveHooks(w, r) {
 		return
 	}
 	var body map[string]any

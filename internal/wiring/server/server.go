@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -127,7 +128,9 @@ const deliveriesAtOnce = 4
 // addRepositories adds repositories: their routes, the consumers of deliveries and
 // the reconciler.
 func (s *Server) addRepositories(home platform.Home, runs *pipeline.Service, o Options) error {
-	repositories := repository.New(home, starter{runs}, repository.Options{LocalPaths: o.Local, Loopback: o.Local, TempDir: o.TempDir, Log: o.Log})
+	repositories := repository.New(home, starter{runs}, repository.Options{
+		LocalPaths: o.Local, Loopback: o.Local, TempDir: o.TempDir, Log: o.Log, PublicURL: cmp.Or(append(o.Origins, "")...),
+	})
 	deliveries := platform.Consumer{
 		Queues: home.Queues, Clock: home.Clock, Log: o.Log, Queue: repository.Queue, Limit: deliveriesAtOnce,
 		Handle: func(ctx context.Context, m platform.Message) error { return repositories.HandleMessage(ctx, m.Body) },
