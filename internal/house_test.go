@@ -23,7 +23,7 @@ var rooms = []string{
 	"internal/forge", "internal/outbound",
 	"internal/platform/local", "internal/platform/memory", "internal/platform/fault", "internal/platform/platformtest",
 	"internal/supervisor", "internal/asl", "internal/report", "internal/mask", "internal/logs", "internal/cost",
-	"internal/platform", "statemachines", "internal/problem", "internal/golden",
+	"internal/platform", "statemachines", "internal/problem", "internal/pattern", "internal/golden",
 }
 
 // drivers are seen only from where a home is chosen, and from tests.

@@ -1,9 +1,9 @@
 package environment
 
 import (
-	"regexp"
 	"time"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -58,14 +58,14 @@ const (
 )
 
 var (
-	validName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	validPattern = regexp.MustCompile(`^!?[^\s\x00-\x1f\x7f\\]+$`)
+	validName    = pattern.Late(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	validPattern = pattern.Late(`^!?[^\s\x00-\x1f\x7f\\]+$`)
 )
 
 // check says what of an environment is wrong.
 func (e Environment) check() error {
 	switch {
-	case !validName.MatchString(e.Name):
+	case !validName().MatchString(e.Name):
 		return problem.New(problem.Invalid, "%q is no name of an environment: letters, digits, dots, dashes and underscores, at most 63, a letter or digit first.", e.Name).InField("name")
 	case len(e.Description) > maxDescription:
 		return problem.New(problem.Invalid, "A description has at most %d bytes.", maxDescription).InField("description")
@@ -79,7 +79,7 @@ func (e Environment) check() error {
 		return problem.New(problem.Invalid, "Who are the %d that must agree? Name approvers: tokens, or roles.", e.Count).InField("approvers")
 	}
 	for _, pattern := range e.Branches {
-		if len(pattern) > maxPattern || !validPattern.MatchString(pattern) {
+		if len(pattern) > maxPattern || !validPattern().MatchString(pattern) {
 			return problem.New(problem.Invalid, "%q is no pattern of branches; write main, or release/*.", pattern).InField("branches")
 		}
 	}

@@ -86,7 +86,7 @@ func (s *Service) Get(ctx context.Context, org platform.Org, name string) (Envir
 
 // Find is Get that fails with platform.ErrNotFound.
 func (s *Service) Find(ctx context.Context, org platform.Org, name string) (Environment, error) {
-	if !validName.MatchString(name) {
+	if !validName().MatchString(name) {
 		return Environment{}, fmt.Errorf("environment %q: %w", name, platform.ErrNotFound)
 	}
 	item, err := s.table.Get(ctx, row(org, name))

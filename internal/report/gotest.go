@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pattern"
 )
 
 // goEvent is a line of `go test -json`.
@@ -157,7 +158,7 @@ func (g *goTests) end(name string, e goEvent) error {
 }
 
 // goPlace is how a test's Errorf says where it is.
-var goPlace = regexp.MustCompile(`(?m)^\s*([\w./@+-]+\.go):(\d+)(?::\d+)?: ?(.*)$`)
+var goPlace = pattern.Late(`(?m)^\s*([\w./@+-]+\.go):(\d+)(?::\d+)?: ?(.*)$`)
 
 func (g *goTests) add(name string, t *goTest) error {
 	c := Case{Class: g.r.name(name), Name: g.r.name(t.name), Status: t.status, Seconds: seconds(strconv.FormatFloat(t.took, 'f', -1, 64))}
@@ -184,7 +185,7 @@ func (g *goTests) add(name string, t *goTest) error {
 
 // goMessage is what a test said first, without what the tool prints around it.
 func goMessage(words string) string {
-	if m := goPlace.FindStringSubmatch(words); m != nil && m[3] != "" {
+	if m := goPlace().FindStringSubmatch(words); m != nil && m[3] != "" {
 		return m[3]
 	}
 	for line := range strings.Lines(words) {

@@ -3,9 +3,10 @@ package report
 import (
 	"io/fs"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pattern"
 )
 
 // maxLine is the highest number of a line that is believed.
@@ -31,13 +32,13 @@ func (r *Reader) place(c *Case, text string) {
 }
 
 // placeText is path:line, or path(line) as some compilers write it.
-var placeText = regexp.MustCompile(`([\w@+~./\\-]+\.\w{1,8})(?::|", line |\()(\d{1,8})`)
+var placeText = pattern.Late(`([\w@+~./\\-]+\.\w{1,8})(?::|", line |\()(\d{1,8})`)
 
 // maxPlaces bounds the places of a text that are looked at.
 const maxPlaces = 50
 
 func (r *Reader) placeOfText(c *Case, text string, folders []string) {
-	for _, m := range placeText.FindAllStringSubmatch(text, maxPlaces) {
+	for _, m := range placeText().FindAllStringSubmatch(text, maxPlaces) {
 		line, err := strconv.Atoi(m[2])
 		if err != nil || line < 1 || line > maxLine {
 			continue

@@ -3,8 +3,9 @@ package report
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pattern"
 )
 
 // ReadSummary reads Markdown, and makes it harmless.
@@ -74,15 +75,15 @@ func (f fence) closes(line string) bool {
 
 var (
 	// manyMarks could open a fence.
-	manyMarks = regexp.MustCompile("`{3,}|~{3,}")
+	manyMarks = pattern.Late("`{3,}|~{3,}")
 	// tagBegin is a < that a browser, or Markdown, may read as the beginning of a tag;
 	// a link in angle brackets is none.
-	tagBegin = regexp.MustCompile(`<https?://[^\s<>]*>|<[A-Za-z/!?]`)
+	tagBegin = pattern.Late(`<https?://[^\s<>]*>|<[A-Za-z/!?]`)
 	// hidden is an & that begins an entity, but for those that say what they are.
-	hidden = regexp.MustCompile(`&(?:(?:lt|gt|amp|quot|nbsp);|#|[A-Za-z])`)
+	hidden = pattern.Late(`&(?:(?:lt|gt|amp|quot|nbsp);|#|[A-Za-z])`)
 	// scheme is the beginning of a link that runs code, also with what browsers pass
 	// over in it.
-	scheme = regexp.MustCompile(`(?i)` + spaced("javascript") + `[\s\\]*:|(?i)` + spaced("vbscript") + `[\s\\]*:|(?i)` + spaced("data") +
+	scheme = pattern.Late(`(?i)` + spaced("javascript") + `[\s\\]*:|(?i)` + spaced("vbscript") + `[\s\\]*:|(?i)` + spaced("data") +
 		`[\s\\]*:[\s\\]*(?:text|image/svg|application)`)
 )
 
@@ -95,18 +96,18 @@ func harmlessLine(line string) string {
 	if !strings.ContainsAny(line, "<&:`~") {
 		return line
 	}
-	line = manyMarks.ReplaceAllStringFunc(line, func(m string) string { return m[:2] })
-	line = hidden.ReplaceAllStringFunc(line, func(m string) string {
+	line = manyMarks().ReplaceAllStringFunc(line, func(m string) string { return m[:2] })
+	line = hidden().ReplaceAllStringFunc(line, func(m string) string {
 		if strings.HasSuffix(m, ";") {
 			return m
 		}
 		return "&amp;" + m[1:]
 	})
-	line = tagBegin.ReplaceAllStringFunc(line, func(m string) string {
+	line = tagBegin().ReplaceAllStringFunc(line, func(m string) string {
 		if strings.HasSuffix(m, ">") {
 			return m
 		}
 		return "&lt;" + m[1:]
 	})
-	return scheme.ReplaceAllString(line, "blocked-link")
+	return scheme().ReplaceAllString(line, "blocked-link")
 }

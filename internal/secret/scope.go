@@ -1,9 +1,9 @@
 package secret
 
 import (
-	"regexp"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/problem"
 )
 
@@ -15,7 +15,7 @@ type Scope struct {
 }
 
 // names are what a pipeline file can call a secret, and environments.
-var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+var names = pattern.Late(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 const maxPath = 512 // bytes
 
@@ -23,7 +23,7 @@ func (s Scope) check() error {
 	switch {
 	case s.Environment != "" && (s.Repository != "" || s.Pipeline != ""):
 		return problem.New(problem.Invalid, "A secret holds in an environment or in a repository, not in both.").InField("environment")
-	case s.Environment != "" && !names.MatchString(s.Environment):
+	case s.Environment != "" && !names().MatchString(s.Environment):
 		return problem.New(problem.Invalid, "%.80q cannot be the name of an environment.", s.Environment).InField("environment")
 	case s.Pipeline != "" && s.Repository == "":
 		return problem.New(problem.Invalid, "A pipeline is one of a repository: name that too.").InField("repository")

@@ -79,7 +79,7 @@ func checkNew(scope Scope, name, value string) error {
 	if err := scope.check(); err != nil {
 		return err
 	}
-	if !names.MatchString(name) {
+	if !names().MatchString(name) {
 		return problem.New(problem.Invalid, "%.80q cannot be the name of a secret: letters, digits, dots, dashes and underscores, 63 at most, a letter or digit first.", name).InField("name")
 	}
 	switch {
@@ -114,7 +114,7 @@ func (s *Service) Delete(ctx context.Context, org platform.Org, scope Scope, nam
 	}
 	var before Secret
 	err := platform.ErrNotFound // as of every name that no secret can have
-	if names.MatchString(name) {
+	if names().MatchString(name) {
 		before, err = s.find(ctx, org, scope, name)
 	}
 	if errors.Is(err, platform.ErrNotFound) {

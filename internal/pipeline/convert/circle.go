@@ -2,9 +2,9 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -223,7 +223,7 @@ func (c *circle) workflowCondition(w *item, near *kdl.Node) string {
 	return ""
 }
 
-var angle = regexp.MustCompile(`<<\s*([A-Za-z0-9_.-]+)\s*>>`)
+var angle = pattern.Late(`<<\s*([A-Za-z0-9_.-]+)\s*>>`)
 
 // logic is a condition of CircleCI: a value, or and, or, not, equal, matches.
 func (c *circle) logic(it *item, j *flowJob) (string, error) {
@@ -313,7 +313,7 @@ func (c *circle) term(it *item, j *flowJob) (string, error) {
 	if j != nil {
 		text = j.inline(text)
 	}
-	m := angle.FindStringSubmatch(text)
+	m := angle().FindStringSubmatch(text)
 	if m == nil {
 		return literal(text), nil
 	}
@@ -351,7 +351,7 @@ func (c *circle) truth(it *item, j *flowJob) (string, error) {
 	if j != nil {
 		text = j.inline(text)
 	}
-	if m := angle.FindStringSubmatch(text); m != nil && m[0] == strings.TrimSpace(text) {
+	if m := angle().FindStringSubmatch(text); m != nil && m[0] == strings.TrimSpace(text) {
 		found, err := c.meaning(m[1], j)
 		switch {
 		case err != nil:

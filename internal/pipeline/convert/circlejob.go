@@ -269,8 +269,8 @@ func (j *flowJob) parameters() {
 func (j *flowJob) inline(text string) string { return inlined(text, j.values) }
 
 func inlined(text string, values map[string]string) string {
-	return angle.ReplaceAllStringFunc(text, func(s string) string {
-		name := angle.FindStringSubmatch(s)[1]
+	return angle().ReplaceAllStringFunc(text, func(s string) string {
+		name := angle().FindStringSubmatch(s)[1]
 		if key, ok := strings.CutPrefix(name, "parameters."); ok {
 			if v, known := values[key]; known {
 				return v
@@ -284,7 +284,7 @@ func inlined(text string, values map[string]string) string {
 func (j *flowJob) field(text string) string {
 	var out strings.Builder
 	last := 0
-	for _, at := range angle.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range angle().FindAllStringSubmatchIndex(text, -1) {
 		out.WriteString(escapeField(text[last:at[0]]))
 		last = at[1]
 		m, err := j.c.meaning(text[at[2]:at[3]], j)
@@ -435,7 +435,7 @@ func (j *flowJob) shell() {
 		return
 	}
 	for _, n := range j.stage.Children {
-		if n.Name == "run" && (bashisms.MatchString(n.Args[0].(string)) || pipes.MatchString(n.Args[0].(string))) {
+		if n.Name == "run" && (bashisms().MatchString(n.Args[0].(string)) || pipes().MatchString(n.Args[0].(string))) {
 			j.add(kdl.New("shell", "bash"))
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -149,11 +150,11 @@ func (j *flowJob) conditional(key string, body *item, pending *kdl.Node, depth i
 	}
 }
 
-var equality = regexp.MustCompile(`^(!?)(matrix|param|branch|tag)(?:\.([a-z0-9_-]+))?(?: (==|!=) '([^']*)')?$`)
+var equality = pattern.Late(`^(!?)(matrix|param|branch|tag)(?:\.([a-z0-9_-]+))?(?: (==|!=) '([^']*)')?$`)
 
 // shellTest says a simple condition of ours in a shell.
 func shellTest(when string) (string, bool) {
-	m := equality.FindStringSubmatch(when)
+	m := equality().FindStringSubmatch(when)
 	if m == nil {
 		return "", false
 	}
@@ -182,7 +183,7 @@ func (j *flowJob) run(body *item, pending *kdl.Node) {
 	if strings.TrimSpace(script) == "" {
 		return
 	}
-	script, err := replaceIn(script, angle, func(found []string) (string, error) {
+	script, err := replaceIn(script, angle(), func(found []string) (string, error) {
 		m, err := j.c.meaning(found[1], j)
 		switch {
 		case err != nil:
@@ -196,7 +197,7 @@ func (j *flowJob) run(body *item, pending *kdl.Node) {
 		j.c.lost(command, pending, what, err.Error(), "read the value from a variable of the environment")
 		return
 	}
-	script = bashEnv.ReplaceAllString(renamed(script, circleVariables), `echo "$1=$2" >> "$$BUILDIT_ENV"`)
+	script = bashEnv().ReplaceAllString(renamed(script, circleVariables), `echo "$1=$2" >> "$$BUILDIT_ENV"`)
 	for _, foreign := range []struct{ word, why, do string }{
 		{"BASH_ENV", "it is no file that commands read", `echo "NAME=value" >> "$BUILDIT_ENV"`},
 		{"circleci ", "CircleCI's own program is not there", `$BUILDIT_JOB_INDEX and $BUILDIT_JOB_TOTAL choose a part of the tests`},
@@ -225,7 +226,7 @@ func (j *flowJob) run(body *item, pending *kdl.Node) {
 }
 
 // bashEnv is the usual way to set a variable for later steps.
-var bashEnv = regexp.MustCompile(`echo ["']export ([A-Za-z_][A-Za-z0-9_]*)=([^"'$]*)["'] *>> *"?\$\{?BASH_ENV\}?"?`)
+var bashEnv = pattern.Late(`echo ["']export ([A-Za-z_][A-Za-z0-9_]*)=([^"'$]*)["'] *>> *"?\$\{?BASH_ENV\}?"?`)
 
 func (j *flowJob) runOptions(n *kdl.Node, body *item) {
 	if name := j.inline(body.get("name").str()); name != "" && !strings.Contains(name, "<<") {
@@ -250,7 +251,7 @@ func (j *flowJob) runOptions(n *kdl.Node, body *item) {
 	}
 }
 
-var keyTemplate = regexp.MustCompile(`\{\{\s*(?:checksum\s+"([^"]+)"|([.A-Za-z]+))\s*\}\}`)
+var keyTemplate = pattern.Late(`\{\{\s*(?:checksum\s+"([^"]+)"|([.A-Za-z]+))\s*\}\}`)
 
 var keyNames = map[string]string{
 	".Branch": "${git.branch}", ".Revision": "${git.sha}", ".BuildNum": "${run.number}", "arch": "${arch}", "epoch": "${run.id}", ".CheckoutKey": "", ".WorkflowId": "${run.id}",
@@ -259,8 +260,8 @@ var keyNames = map[string]string{
 // cacheKey is a key with its templates as ours.
 func (j *flowJob) cacheKey(text string, at *item, pending *kdl.Node) string {
 	text = j.field(j.inline(text))
-	return keyTemplate.ReplaceAllStringFunc(text, func(s string) string {
-		m := keyTemplate.FindStringSubmatch(s)
+	return keyTemplate().ReplaceAllStringFunc(text, func(s string) string {
+		m := keyTemplate().FindStringSubmatch(s)
 		if m[1] != "" {
 			return "${hash:" + strings.TrimPrefix(m[1], "./") + "}"
 		}
@@ -274,7 +275,7 @@ func (j *flowJob) cacheKey(text string, at *item, pending *kdl.Node) string {
 
 // cacheNamed is the plain words of a key.
 func cacheNamed(key string) string {
-	return slug(interpolation.ReplaceAllString(key, "-"), "cache")
+	return slug(interpolation().ReplaceAllString(key, "-"), "cache")
 }
 
 func (j *flowJob) saveCache(body *item, pending *kdl.Node) {

@@ -2,8 +2,9 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pattern"
 )
 
 // Limits of an expression of a workflow.
@@ -22,7 +23,7 @@ type expr struct {
 }
 
 // token reads the expressions: names with paths, numbers, strings, operators.
-var token = regexp.MustCompile(`^(?:([A-Za-z_][A-Za-z0-9_-]*(?:\.(?:[A-Za-z_*][A-Za-z0-9_-]*))*)|(-?[0-9][0-9A-Za-z_.]*)|'((?:[^']|'')*)'|(==|!=|<=|>=|&&|\|\||[<>!(),\[\]]))`)
+var token = pattern.Late(`^(?:([A-Za-z_][A-Za-z0-9_-]*(?:\.(?:[A-Za-z_*][A-Za-z0-9_-]*))*)|(-?[0-9][0-9A-Za-z_.]*)|'((?:[^']|'')*)'|(==|!=|<=|>=|&&|\|\||[<>!(),\[\]]))`)
 
 type exprParser struct {
 	rest  string
@@ -59,7 +60,7 @@ func (p *exprParser) next() {
 		p.kind = 0
 		return
 	}
-	m := token.FindStringSubmatch(p.rest)
+	m := token().FindStringSubmatch(p.rest)
 	if m == nil {
 		p.fail()
 		return
@@ -235,14 +236,14 @@ func negated(when string) string {
 		return "false"
 	case when == "false":
 		return "true"
-	case simple.MatchString(when):
+	case simple().MatchString(when):
 		return "!" + when
 	}
 	return "!(" + when + ")"
 }
 
 // simple is a condition that needs no brackets.
-var simple = regexp.MustCompile(`^[a-z_]+(\.[A-Za-z0-9_.-]+)?(\([^()]*\))?$`)
+var simple = pattern.Late(`^[a-z_]+(\.[A-Za-z0-9_.-]+)?(\([^()]*\))?$`)
 
 func (e *expr) joined(in names) (string, error) {
 	left, err := e.args[0].when(in)
@@ -411,7 +412,7 @@ func (e *expr) called(in names) (string, error) {
 
 // inList is contains(fromJSON('["a"]'), x).
 func inList(list string, e *expr, in names) (string, error) {
-	words := jsonStrings.FindAllStringSubmatch(list, -1)
+	words := jsonStrings().FindAllStringSubmatch(list, -1)
 	term, _, err := e.term(in)
 	if err != nil {
 		return "", err
@@ -423,7 +424,7 @@ func inList(list string, e *expr, in names) (string, error) {
 	return term + " in [" + strings.Join(all, ", ") + "]", nil
 }
 
-var jsonStrings = regexp.MustCompile(`"([^"\\]*)"`)
+var jsonStrings = pattern.Late(`"([^"\\]*)"`)
 
 func orElse(text, other string) string {
 	if text != "" {
@@ -477,22 +478,22 @@ func (e *expr) formatted(in names) (string, error) {
 }
 
 // ours are the ${…} that a field would replace.
-var ours = regexp.MustCompile(`\$\{([A-Za-z_]+\.[^}]*|arch|os|hash:[^}]*)\}`)
+var ours = pattern.Late(`\$\{([A-Za-z_]+\.[^}]*|arch|os|hash:[^}]*)\}`)
 
 // escapeField keeps literal text literal.
 func escapeField(text string) string {
-	return ours.ReplaceAllStringFunc(text, func(s string) string { return "$" + s })
+	return ours().ReplaceAllStringFunc(text, func(s string) string { return "$" + s })
 }
 
 // embedded is ${{ … }}; strings inside may hold braces.
-var embedded = regexp.MustCompile(`\$\{\{((?:[^'}]|'(?:[^']|'')*'|\}[^}])*)\}\}`)
+var embedded = pattern.Late(`\$\{\{((?:[^'}]|'(?:[^']|'')*'|\}[^}])*)\}\}`)
 
 // fieldText replaces every ${{ … }} of a field. The first that cannot be said is
 // the error.
 func fieldText(text string, in names) (string, error) {
 	var out strings.Builder
 	last := 0
-	for _, at := range embedded.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range embedded().FindAllStringSubmatchIndex(text, -1) {
 		out.WriteString(escapeField(text[last:at[0]]))
 		last = at[1]
 		e, err := parseExpr(text[at[2]:at[3]])
@@ -516,7 +517,7 @@ func fieldText(text string, in names) (string, error) {
 // onlyExpr is the expression of a text that is one ${{ … }} or, in an `if`, bare.
 func onlyExpr(text string) (*expr, error) {
 	text = strings.TrimSpace(text)
-	if at := embedded.FindStringSubmatchIndex(text); at != nil {
+	if at := embedded().FindStringSubmatchIndex(text); at != nil {
 		if at[0] != 0 || at[1] != len(text) {
 			return nil, fmt.Errorf("it mixes text with expressions")
 		}

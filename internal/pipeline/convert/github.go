@@ -3,10 +3,10 @@ package convert
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -78,15 +78,15 @@ func GitHub(file string, source []byte) (Result, error) {
 
 // slug makes a name of words.
 func slug(text, otherwise string) string {
-	s := strings.Trim(notName.ReplaceAllString(text, "-"), "-._")
+	s := strings.Trim(notName().ReplaceAllString(text, "-"), "-._")
 	return orElse(strings.Trim(s[:min(len(s), 63)], "-._"), otherwise)
 }
 
-var notName = regexp.MustCompile(`[^A-Za-z0-9._]+`)
+var notName = pattern.Late(`[^A-Za-z0-9._]+`)
 
 // axis is a name of an axis, a parameter: small letters first.
 func axis(name string) string {
-	s := strings.ToLower(strings.Trim(notAxis.ReplaceAllString(name, "-"), "-"))
+	s := strings.ToLower(strings.Trim(notAxis().ReplaceAllString(name, "-"), "-"))
 	if s == "" || s[0] < 'a' || s[0] > 'z' {
 		s = "x-" + s
 	}
@@ -96,7 +96,7 @@ func axis(name string) string {
 	return s[:min(len(s), 63)]
 }
 
-var notAxis = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+var notAxis = pattern.Late(`[^A-Za-z0-9_-]+`)
 
 // upper is a name as part of a variable's.
 func upper(name string) string {
@@ -141,7 +141,7 @@ func (w *workflow) top(d *kdl.Document) {
 func (w *workflow) env(d *kdl.Document) *kdl.Node {
 	n := &kdl.Node{Name: "env", Apart: true}
 	for _, p := range w.root.get("env").entries() {
-		if text, err := fieldText(p.value.str(), &job{w: w}); err == nil && !secretIn.MatchString(p.value.str()) {
+		if text, err := fieldText(p.value.str(), &job{w: w}); err == nil && !secretIn().MatchString(p.value.str()) {
 			w.variable(n, p, text)
 		}
 	}
@@ -164,7 +164,7 @@ func (it *item) entries() []pair {
 	return all
 }
 
-var secretIn = regexp.MustCompile(`(?i)\bsecrets\.|github\.token`)
+var secretIn = pattern.Late(`(?i)\bsecrets\.|github\.token`)
 
 func (w *workflow) variable(n *kdl.Node, p pair, text string) {
 	if n.Child(p.key.text) != nil {
@@ -179,12 +179,12 @@ func (w *workflow) concurrency(c *item, j *job, near *kdl.Node) *kdl.Node {
 	if c.isMap() {
 		group, cancel = c.get("group"), c.get("cancel-in-progress")
 	}
-	text, err := fieldText(pullOrRef.ReplaceAllString(group.str(), "${{ github.ref }}"), j)
+	text, err := fieldText(pullOrRef().ReplaceAllString(group.str(), "${{ github.ref }}"), j)
 	if err != nil || text == "" {
 		w.lost(c, near, "concurrency", fmt.Sprint(orElse(fmt.Sprint(err), "it has no group")), `concurrency "NAME-${git.ref}" mode="cancel-older"`)
 		return nil
 	}
-	if pullOrRef.MatchString(group.str()) {
+	if pullOrRef().MatchString(group.str()) {
 		w.kept(group, "concurrency group "+group.str(), "a pull request has a ref of its own, so the group is ${git.ref}", "")
 	}
 	n := &kdl.Node{Name: "concurrency", Args: []any{text}, Origin: w.origin(c)}
@@ -193,10 +193,10 @@ func (w *workflow) concurrency(c *item, j *job, near *kdl.Node) *kdl.Node {
 		n.With("mode", "cancel-older")
 	case cancel.isNull() || cancel.str() == "false":
 	default:
-		if m := notBranch.FindStringSubmatch(cancel.str()); m != nil {
+		if m := notBranch().FindStringSubmatch(cancel.str()); m != nil {
 			return n.With("mode", "cancel-older").With("except", m[1])
 		}
-		if m := onlyPulls.MatchString(cancel.str()); m {
+		if m := onlyPulls().MatchString(cancel.str()); m {
 			return n.With("mode", "cancel-older").With("except", "**")
 		}
 		w.lost(cancel, near, "cancel-in-progress: "+cancel.str(), "whether runs are canceled is no question of an expression here; the group queues", `mode="cancel-older" except="main"`)
@@ -205,9 +205,9 @@ func (w *workflow) concurrency(c *item, j *job, near *kdl.Node) *kdl.Node {
 }
 
 var (
-	pullOrRef = regexp.MustCompile(`\$\{\{\s*(?:github\.head_ref|github\.event\.pull_request\.number|github\.event\.number|github\.ref_name)\s*(?:\|\|\s*(?:github\.ref|github\.ref_name|github\.sha|github\.run_id)\s*)?\}\}`)
-	notBranch = regexp.MustCompile(`^\$\{\{\s*github\.ref(?:_name)?\s*!=\s*'(?:refs/heads/)?([A-Za-z0-9._/-]+)'\s*\}\}$`)
-	onlyPulls = regexp.MustCompile(`^\$\{\{\s*github\.event_name\s*==\s*'pull_request'\s*\}\}$`)
+	pullOrRef = pattern.Late(`\$\{\{\s*(?:github\.head_ref|github\.event\.pull_request\.number|github\.event\.number|github\.ref_name)\s*(?:\|\|\s*(?:github\.ref|github\.ref_name|github\.sha|github\.run_id)\s*)?\}\}`)
+	notBranch = pattern.Late(`^\$\{\{\s*github\.ref(?:_name)?\s*!=\s*'(?:refs/heads/)?([A-Za-z0-9._/-]+)'\s*\}\}$`)
+	onlyPulls = pattern.Late(`^\$\{\{\s*github\.event_name\s*==\s*'pull_request'\s*\}\}$`)
 )
 
 // something makes a file of which no job is left one that says so.

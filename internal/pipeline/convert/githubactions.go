@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -111,7 +111,7 @@ func (j *job) checkout(step *item, pending *kdl.Node) {
 				j.w.lost(p.key, pending, "checkout "+key, "it is not built yet", "git submodule update --init, in a command")
 			}
 		case key == "repository" || key == "path" || key == "ref" || key == "ssh-key":
-			if checkoutSame.MatchString(p.value.str()) {
+			if checkoutSame().MatchString(p.value.str()) {
 				continue
 			}
 			j.w.lost(p.key, pending, "checkout "+key+": "+p.value.str(), "a stage gets the commit of its run, at the root of its workspace", "git clone, in a command")
@@ -134,7 +134,7 @@ func (j *job) checkout(step *item, pending *kdl.Node) {
 }
 
 // checkoutSame are refs that are the commit of the run anyway.
-var checkoutSame = regexp.MustCompile(`^(\.|\$\{\{ *github\.(repository|ref|sha|workspace|event\.pull_request\.head\.(sha|ref|repo\.full_name)) *\}\})$`)
+var checkoutSame = pattern.Late(`^(\.|\$\{\{ *github\.(repository|ref|sha|workspace|event\.pull_request\.head\.(sha|ref|repo\.full_name)) *\}\})$`)
 
 // cache: the entry is kept by the key, and by the same key for all operating systems
 // as a name.
@@ -177,11 +177,11 @@ func (j *job) cache(step *item, pending *kdl.Node) {
 	j.add(n)
 }
 
-var interpolation = regexp.MustCompile(`\$\{[^}]*\}`)
+var interpolation = pattern.Late(`\$\{[^}]*\}`)
 
 // cacheName is a name of the plain words of a key.
 func (j *job) cacheName(key string) string {
-	words := strings.TrimPrefix(slug(strings.TrimPrefix(interpolation.ReplaceAllString(key, "-"), "Linux"), "cache"), "Linux-")
+	words := strings.TrimPrefix(slug(strings.TrimPrefix(interpolation().ReplaceAllString(key, "-"), "Linux"), "cache"), "Linux-")
 	name := words
 	for n := 2; j.hasNamed("cache", name); n++ {
 		name = fmt.Sprintf("%s-%d", words, n)
@@ -197,8 +197,8 @@ func (j *job) hasNamed(node, name string) bool {
 func (j *job) upload(step *item, pending *kdl.Node) {
 	with := step.get("with")
 	written := orElse(with.get("name").str(), "artifact")
-	name := slug(embedded.ReplaceAllString(written, ""), "artifact")
-	if embedded.MatchString(written) {
+	name := slug(embedded().ReplaceAllString(written, ""), "artifact")
+	if embedded().MatchString(written) {
 		j.w.kept(with.get("name"), "artifact "+written, "each cell of a matrix has an artifact of its own under one name", "fetch takes those of all cells, into folders by cell")
 	}
 	n := &kdl.Node{Name: "artifact", Args: []any{name}, Origin: j.w.origin(step)}
@@ -248,7 +248,7 @@ func (j *job) upload(step *item, pending *kdl.Node) {
 
 // workspacePath is a path inside the checkout.
 func workspacePath(p string, in *job) (string, error) {
-	p = inWorkspace.ReplaceAllString(p, "$1")
+	p = inWorkspace().ReplaceAllString(p, "$1")
 	text, err := fieldText(p, in)
 	switch {
 	case err != nil:
@@ -256,14 +256,14 @@ func workspacePath(p string, in *job) (string, error) {
 	case strings.HasPrefix(text, "/") || strings.HasPrefix(text, "~"):
 		return "", fmt.Errorf("it lies outside the checkout")
 	case strings.Contains(text, "${"):
-		return globbed.ReplaceAllString(text, "*"), nil
+		return globbed().ReplaceAllString(text, "*"), nil
 	}
 	return text, nil
 }
 
 var (
-	inWorkspace = regexp.MustCompile(`^(!?)\$\{\{ *(?:github\.workspace|env\.GITHUB_WORKSPACE) *\}\}/`)
-	globbed     = regexp.MustCompile(`\$\{[^}]*\}`)
+	inWorkspace = pattern.Late(`^(!?)\$\{\{ *(?:github\.workspace|env\.GITHUB_WORKSPACE) *\}\}/`)
+	globbed     = pattern.Late(`\$\{[^}]*\}`)
 )
 
 // asGlob names the files of a folder; a name with a dot or a * is a file's.
@@ -313,7 +313,7 @@ func (j *job) download(step *item, pending *kdl.Node) {
 		j.w.lost(step, pending, "download-artifact of another run", "a stage fetches what its own run has made", `on "upstream"`)
 		return
 	}
-	one := slug(embedded.ReplaceAllString(with.get("name").str(), ""), "")
+	one := slug(embedded().ReplaceAllString(with.get("name").str(), ""), "")
 	found := false
 	for _, other := range j.upstream(map[string]bool{}) {
 		for _, name := range sorted(other.uploads) {

@@ -2,9 +2,9 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -122,17 +122,17 @@ func (w *workflow) filters(n *kdl.Node, value *item, key, ours string) {
 }
 
 var (
-	manyDigits = regexp.MustCompile(`(\[[^\]]+\])\+`)
-	foreignPat = regexp.MustCompile(`[?+\\]`)
+	manyDigits = pattern.Late(`(\[[^\]]+\])\+`)
+	foreignPat = pattern.Late(`[?+\\]`)
 )
 
 // pattern converts a pattern of GitHub, in which ? and + repeat what stands before.
 func (w *workflow) pattern(it *item, near *kdl.Node) (string, bool) {
-	p := manyDigits.ReplaceAllString(it.str(), "$1*")
+	p := manyDigits().ReplaceAllString(it.str(), "$1*")
 	if p != it.str() {
 		w.kept(it, it.str(), "+ repeats what stands before it; a pattern has only *, which matches more", "")
 	}
-	if p == "" || foreignPat.MatchString(p) {
+	if p == "" || foreignPat().MatchString(p) {
 		w.lost(it, near, orElse(it.str(), "an empty pattern"), "? and + repeat what stands before them, which a pattern does not know", `when "branch =~ '^REGEXP$'" in the stages`)
 		return "", false
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -21,7 +22,7 @@ func (w *workflow) readJobs(jobs *item) {
 		taken[strings.ToLower(j.name)] = true
 		j.stage = &kdl.Node{Name: "stage", Args: []any{j.name}, Apart: true, Origin: w.origin(p.key)}
 		for _, o := range p.value.get("outputs").entries() {
-			if m := stepOutput.FindStringSubmatch(o.value.text); m != nil && variableName.MatchString(m[2]) && p.value.hasCommand(m[1]) {
+			if m := stepOutput().FindStringSubmatch(o.value.text); m != nil && variableName().MatchString(m[2]) && p.value.hasCommand(m[1]) {
 				j.outputs[o.key.text] = m[2]
 			} else {
 				w.lost(o.value, j.stage, "output "+o.key.text, "it is no output of a command", `write NAME=value to "$BUILDIT_OUTPUT"`)
@@ -31,7 +32,7 @@ func (w *workflow) readJobs(jobs *item) {
 	}
 }
 
-var stepOutput = regexp.MustCompile(`^\s*\$\{\{\s*steps\.([A-Za-z0-9_-]+)\.outputs\.([A-Za-z0-9_-]+)\s*\}\}\s*$`)
+var stepOutput = pattern.Late(`^\s*\$\{\{\s*steps\.([A-Za-z0-9_-]+)\.outputs\.([A-Za-z0-9_-]+)\s*\}\}\s*$`)
 
 // hasCommand tells whether the step of that id is a command.
 func (it *item) hasCommand(id string) bool {
@@ -114,7 +115,7 @@ func (j *job) variables() {
 		if !strings.Contains(p.value.str(), "${{") {
 			j.env[p.key.text] = p.value.str()
 		}
-		if _, err := fieldText(p.value.str(), &job{w: j.w}); err != nil || secretIn.MatchString(p.value.str()) {
+		if _, err := fieldText(p.value.str(), &job{w: j.w}); err != nil || secretIn().MatchString(p.value.str()) {
 			j.envValue(n, p)
 		}
 	}
@@ -132,7 +133,7 @@ func (j *job) variables() {
 // envValue sets a variable of the stage: a secret, or text.
 func (j *job) envValue(n *kdl.Node, p pair) {
 	if e, err := onlyExpr(p.value.str()); err == nil && strings.Contains(p.value.str(), "${{") && e.op == "name" {
-		if secretIn.MatchString(e.text) {
+		if secretIn().MatchString(e.text) {
 			m, _ := j.meaning(e.text)
 			if m.variable != "" {
 				delete(j.secrets, m.variable)
@@ -218,14 +219,14 @@ func (j *job) condition(cond *item) (on, when string, err error) {
 	return on, when, err
 }
 
-var isBranch = regexp.MustCompile(`^(branch|tag|event|base) == '([^'*?\[\]{}!]+)'$`)
+var isBranch = pattern.Late(`^(branch|tag|event|base) == '([^'*?\[\]{}!]+)'$`)
 
 // whenNode writes a condition as a property where that says the same.
 func whenNode(when string, origin int) *kdl.Node {
 	n := &kdl.Node{Name: "when", Origin: origin}
 	rest := strings.Split(when, " && ")
 	for _, part := range rest {
-		m := isBranch.FindStringSubmatch(part)
+		m := isBranch().FindStringSubmatch(part)
 		if m == nil || slices.ContainsFunc(n.Props, func(p kdl.Prop) bool { return p.Name == m[1] }) {
 			return &kdl.Node{Name: "when", Args: []any{when}, Origin: origin}
 		}
@@ -235,7 +236,7 @@ func whenNode(when string, origin int) *kdl.Node {
 }
 
 // foreign are the systems that stages do not run on.
-var foreign = regexp.MustCompile(`(?i)windows|macos|osx`)
+var foreign = pattern.Late(`(?i)windows|macos|osx`)
 
 // matrix converts a strategy. Cells of other systems are left out.
 func (j *job) matrix() {
@@ -280,7 +281,7 @@ func (j *job) axis(n *kdl.Node, p pair) {
 		switch text, err := fieldText(v.str(), j); {
 		case !v.isScalar() || err != nil || strings.Contains(text, "${"):
 			j.lost(v, "a value of axis "+p.key.text, "a value is a text, a number, true or false", "give each part an axis, or use include")
-		case foreign.MatchString(text) && j.isMachine(p.key.text):
+		case foreign().MatchString(text) && j.isMachine(p.key.text):
 			j.lost(v, p.key.text+" "+text, "stages run on Linux", "")
 		case !slices.Contains(line.Args, any(text)):
 			line.Args = append(line.Args, text)
@@ -306,7 +307,7 @@ func (j *job) entries(n *kdl.Node, p pair) {
 		line := &kdl.Node{Name: p.key.text, Origin: j.w.origin(entry)}
 		skip := false
 		for _, e := range entry.entries() {
-			if foreign.MatchString(e.value.str()) && j.isMachine(e.key.text) {
+			if foreign().MatchString(e.value.str()) && j.isMachine(e.key.text) {
 				skip = true
 				if p.key.text == "include" {
 					j.lost(entry, "include "+e.value.str(), "stages run on Linux", "")
@@ -327,7 +328,7 @@ func (j *job) machine() {
 	on := j.item.get("runs-on")
 	for _, label := range on.texts() {
 		switch {
-		case foreign.MatchString(label):
+		case foreign().MatchString(label):
 			j.lost(on, "runs-on: "+label, "stages run on Linux", "the whole job is left out")
 			j.dropped = true
 		case strings.Contains(label, "-arm"):
@@ -422,10 +423,10 @@ func (j *job) service(n *kdl.Node, p pair) {
 	}
 }
 
-var healthCommand = regexp.MustCompile(`--health-cmd[ =]+(?:"([^"]+)"|'([^']+)'|(\S+))`)
+var healthCommand = pattern.Late(`--health-cmd[ =]+(?:"([^"]+)"|'([^']+)'|(\S+))`)
 
 func (j *job) ready(n *kdl.Node, options *item) {
-	m := healthCommand.FindStringSubmatch(options.str())
+	m := healthCommand().FindStringSubmatch(options.str())
 	if m == nil {
 		j.w.lost(options, n, "options "+options.str(), "only --health-cmd has a counterpart", "")
 		return

@@ -72,7 +72,7 @@ func (j *job) meaning(name string) (meaning, error) {
 		return j.input(parts[3])
 	case root == "inputs" && len(parts) == 2:
 		return j.input(parts[1])
-	case root == "secrets" && len(parts) == 2 && variableName.MatchString(parts[1]):
+	case root == "secrets" && len(parts) == 2 && variableName().MatchString(parts[1]):
 		return meaning{variable: j.secret(parts[1])}, nil
 	case root == "matrix" && len(parts) == 2:
 		key := axis(parts[1])
@@ -136,7 +136,7 @@ func (j *job) stepOutput(id, output string) (meaning, error) {
 		if step.get("run") == nil {
 			return meaning{}, fmt.Errorf("output %s is that of an action", output)
 		}
-		if !variableName.MatchString(output) {
+		if !variableName().MatchString(output) {
 			return meaning{}, fmt.Errorf("%s is no name of a variable", output)
 		}
 		return meaning{variable: output}, nil

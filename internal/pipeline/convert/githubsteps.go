@@ -2,10 +2,10 @@ package convert
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -47,7 +47,7 @@ func (j *job) shell() {
 		return
 	}
 	for _, n := range j.stage.Children {
-		if n.Name == "run" && bashisms.MatchString(n.Args[0].(string)) {
+		if n.Name == "run" && bashisms().MatchString(n.Args[0].(string)) {
 			j.add(kdl.New("shell", "bash", "-e", "-c"))
 			return
 		}
@@ -111,7 +111,7 @@ func (j *job) command(step *item, pending *kdl.Node) {
 		j.w.lost(run, pending, what, err.Error(), "read the value from a variable of the environment")
 		return
 	}
-	if unset := unknownVariable.FindString(script); unset != "" {
+	if unset := unknownVariable().FindString(script); unset != "" {
 		j.w.lost(run, pending, unset+" in "+what, "nothing sets this variable here", otherVariables[unset])
 	}
 	exports, err := j.exports(step)
@@ -119,7 +119,7 @@ func (j *job) command(step *item, pending *kdl.Node) {
 		j.w.lost(step.get("env"), pending, "env of "+what, err.Error(), "")
 		return
 	}
-	script = renamed(githubSlug.ReplaceAllString(script, "$$BUILDIT_REPO_OWNER/$$BUILDIT_REPO_NAME"), githubVariables)
+	script = renamed(githubSlug().ReplaceAllString(script, "$$BUILDIT_REPO_OWNER/$$BUILDIT_REPO_NAME"), githubVariables)
 	script = j.stepOutputs(step, script)
 	switch {
 	case !posix && prefix+exports != "":
@@ -152,9 +152,9 @@ func indent(script string) string {
 	return "    " + strings.ReplaceAll(script, "\n", "\n    ")
 }
 
-var githubSlug = regexp.MustCompile(`\$\{?GITHUB_REPOSITORY\b\}?`)
+var githubSlug = pattern.Late(`\$\{?GITHUB_REPOSITORY\b\}?`)
 
-var unknownVariable = regexp.MustCompile(`GITHUB_(?:PATH|EVENT_PATH|EVENT_NAME|REF_NAME|REF_TYPE|TOKEN_FILE|API_URL|SERVER_URL|STATE)\b`)
+var unknownVariable = pattern.Late(`GITHUB_(?:PATH|EVENT_PATH|EVENT_NAME|REF_NAME|REF_TYPE|TOKEN_FILE|API_URL|SERVER_URL|STATE)\b`)
 
 var otherVariables = map[string]string{
 	"GITHUB_PATH": `set PATH in each command that needs it`, "GITHUB_REF_NAME": `"${BUILDIT_TAG:-$BUILDIT_BRANCH}"`,
@@ -266,7 +266,7 @@ func (j *job) guard(step *item, pending *kdl.Node) (prefix string, wanted bool) 
 	}
 	test, err := rest.test(j)
 	if err != nil {
-		if cacheHit.MatchString(cond.str()) {
+		if cacheHit().MatchString(cond.str()) {
 			j.w.lost(cond, pending, "if: "+cond.str(), "whether a cache was hit cannot be asked; the command always runs", "")
 			return "", true
 		}
@@ -279,7 +279,7 @@ func (j *job) guard(step *item, pending *kdl.Node) (prefix string, wanted bool) 
 	return test + " || exit 0\n", true
 }
 
-var cacheHit = regexp.MustCompile(`outputs\.(cache-hit|cache-matched-key)`)
+var cacheHit = pattern.Late(`outputs\.(cache-hit|cache-matched-key)`)
 
 // exports set the variables of a step that could not become the stage's.
 func (j *job) exports(step *item) (string, error) {
@@ -304,7 +304,7 @@ func replaceWhole(text string, in names) (string, error) {
 	}
 	var out strings.Builder
 	last := 0
-	for _, at := range embedded.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range embedded().FindAllStringSubmatchIndex(text, -1) {
 		out.WriteString(inDouble(text[last:at[0]]))
 		last = at[1]
 		e, err := parseExpr(text[at[2]:at[3]])

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -69,11 +70,11 @@ func (j *job) setup(step *item, pending *kdl.Node) {
 	}
 }
 
-var wild = regexp.MustCompile(`(\.[x*])+$`)
+var wild = pattern.Late(`(\.[x*])+$`)
 
 // versionTag is a version as a tag of an image.
 func versionTag(version, newest string) string {
-	v := wild.ReplaceAllString(strings.TrimLeft(strings.TrimSpace(version), "v=~"), "")
+	v := wild().ReplaceAllString(strings.TrimLeft(strings.TrimSpace(version), "v=~"), "")
 	switch {
 	case v == "" || v == "x" || v == "*" || v == "latest" || v == "stable" || v == "current" || v == "lts/*" || v == "node" || v == "lts/-1" || v == "nightly" || v == "beta" || v == "oldstable":
 		return newest
@@ -160,19 +161,19 @@ func (j *job) rustCache(step *item, _ *kdl.Node) {
 
 // usual are images for commands of tools that GitHub's machines have without asking.
 var usual = []struct {
-	command *regexp.Regexp
+	command func() *regexp.Regexp
 	image   string
 }{
-	{regexp.MustCompile(`(?m)^\s*(cargo|rustc|rustup)\s`), "rust:1"},
-	{regexp.MustCompile(`(?m)^\s*(docker|docker-compose)\s`), "docker:28"},
-	{regexp.MustCompile(`(?m)^\s*(npm|npx|yarn|pnpm|node)\s`), "node:lts"},
-	{regexp.MustCompile(`(?m)^\s*(python3?|pip3?|pytest)\s`), "python:3"},
-	{regexp.MustCompile(`(?m)^\s*(mvn|\./mvnw)\s`), "maven:3-eclipse-temurin-21"},
-	{regexp.MustCompile(`(?m)^\s*\./gradlew\s`), "eclipse-temurin:21"},
-	{regexp.MustCompile(`(?m)^\s*go\s`), "golang:1"},
+	{pattern.Late(`(?m)^\s*(cargo|rustc|rustup)\s`), "rust:1"},
+	{pattern.Late(`(?m)^\s*(docker|docker-compose)\s`), "docker:28"},
+	{pattern.Late(`(?m)^\s*(npm|npx|yarn|pnpm|node)\s`), "node:lts"},
+	{pattern.Late(`(?m)^\s*(python3?|pip3?|pytest)\s`), "python:3"},
+	{pattern.Late(`(?m)^\s*(mvn|\./mvnw)\s`), "maven:3-eclipse-temurin-21"},
+	{pattern.Late(`(?m)^\s*\./gradlew\s`), "eclipse-temurin:21"},
+	{pattern.Late(`(?m)^\s*go\s`), "golang:1"},
 }
 
-var ubuntu = regexp.MustCompile(`^ubuntu-(\d\d\.\d\d)`)
+var ubuntu = pattern.Late(`^ubuntu-(\d\d\.\d\d)`)
 
 // carryOver gives stages without an image the one that comes nearest to the machine.
 func (w *workflow) carryOver(d *kdl.Document) {
@@ -182,13 +183,13 @@ func (w *workflow) carryOver(d *kdl.Document) {
 		}
 		image := ""
 		for _, u := range usual {
-			if image == "" && slices.ContainsFunc(j.runs(), func(n *kdl.Node) bool { return u.command.MatchString(n.Args[0].(string)) }) {
+			if image == "" && slices.ContainsFunc(j.runs(), func(n *kdl.Node) bool { return u.command().MatchString(n.Args[0].(string)) }) {
 				image = u.image
 			}
 		}
 		if image == "" {
 			image = "ubuntu:24.04"
-			if m := ubuntu.FindStringSubmatch(j.item.get("runs-on").str()); m != nil {
+			if m := ubuntu().FindStringSubmatch(j.item.get("runs-on").str()); m != nil {
 				image = "ubuntu:" + m[1]
 			}
 		}

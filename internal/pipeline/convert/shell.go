@@ -4,17 +4,19 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/buildit-dev/buildit/internal/pattern"
 )
 
 // sh quotes text for a shell.
 func sh(text string) string {
-	if plainWord.MatchString(text) {
+	if plainWord().MatchString(text) {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+var plainWord = pattern.Late(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
 // shell says an expression as text inside double quotes of a shell: variables,
 // never values of other people.
@@ -81,13 +83,13 @@ func (e *expr) shellElse(in names) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if name := strings.TrimSuffix(strings.TrimPrefix(first, "${"), "}"); variableName.MatchString(name) && first == "${"+name+"}" {
+	if name := strings.TrimSuffix(strings.TrimPrefix(first, "${"), "}"); variableName().MatchString(name) && first == "${"+name+"}" {
 		return "${" + name + ":-" + second + "}", nil
 	}
 	return first, nil
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = pattern.Late(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // inDouble writes literal text inside double quotes.
 func inDouble(text string) string {
@@ -116,7 +118,7 @@ func (e *expr) test(in names) (string, error) {
 	left, right := e.args[0], e.args[1]
 	if left.op == "name" && strings.EqualFold(left.text, "github.event_name") && isConstant(right) {
 		when, _ := in.comparison(left.text, e.op, right.text)
-		if m := eventIs.FindStringSubmatch(when); m != nil {
+		if m := eventIs().FindStringSubmatch(when); m != nil {
 			return fmt.Sprintf(`[ "$BUILDIT_EVENT" %s %s ]`, map[string]string{"==": "=", "!=": "!="}[m[1]], m[2]), nil
 		}
 		if when == "event in ['push', 'tag']" {
@@ -138,11 +140,11 @@ func (e *expr) test(in names) (string, error) {
 	return fmt.Sprintf("[ %s %s %s ]", shellWord(a), op, shellWord(b)), nil
 }
 
-var eventIs = regexp.MustCompile(`^event (==|!=) '([a-z-]+)'$`)
+var eventIs = pattern.Late(`^event (==|!=) '([a-z-]+)'$`)
 
 // shellWord is text that stands in double quotes, without them where none are needed.
 func shellWord(inside string) string {
-	if plainWord.MatchString(inside) {
+	if plainWord().MatchString(inside) {
 		return inside
 	}
 	return `"` + tidy(inside) + `"`
@@ -185,10 +187,10 @@ func (e *expr) testCall(in names) (string, error) {
 
 // tidy leaves out the braces of a variable that needs none.
 func tidy(inside string) string {
-	return braced.ReplaceAllString(inside, "$$$1$2")
+	return braced().ReplaceAllString(inside, "$$$1$2")
 }
 
-var braced = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}([^A-Za-z0-9_\[]|$)`)
+var braced = pattern.Late(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}([^A-Za-z0-9_\[]|$)`)
 
 // quoting is where in a shell script a place stands.
 type quoting struct {
@@ -197,7 +199,7 @@ type quoting struct {
 	literal                 bool   // a heredoc in which nothing is replaced
 }
 
-var heredocWord = regexp.MustCompile(`<<-?[ \t]*(\\?)(['"]?)([A-Za-z_][A-Za-z0-9_]*)`)
+var heredocWord = pattern.Late(`<<-?[ \t]*(\\?)(['"]?)([A-Za-z_][A-Za-z0-9_]*)`)
 
 // replaceIn replaces what pattern finds in a shell script. say answers text for
 // inside double quotes.
@@ -231,15 +233,15 @@ func replaceIn(script string, pattern *regexp.Regexp, say func(found []string) (
 		out.WriteString(q.place(inside, next))
 	}
 	out.WriteString(script[last:])
-	return wholeQuoted.ReplaceAllString(out.String(), "$1$2$3"), nil
+	return wholeQuoted().ReplaceAllString(out.String(), "$1$2$3"), nil
 }
 
 // wholeQuoted is a variable that was all that stood between single quotes.
-var wholeQuoted = regexp.MustCompile(`(^|[\s=])\'\'("\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")\'\'(\s|$)`)
+var wholeQuoted = pattern.Late(`(^|[\s=])\'\'("\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")\'\'(\s|$)`)
 
 // place writes text for inside double quotes where the script is now.
 func (q *quoting) place(inside string, next byte) string {
-	if braced.MatchString(inside+string(next)) || !strings.HasSuffix(inside, "}") {
+	if braced().MatchString(inside+string(next)) || !strings.HasSuffix(inside, "}") {
 		whole := tidy(inside + string(next))
 		inside = whole[:len(whole)-1]
 	}
@@ -274,7 +276,7 @@ func (q *quoting) walk(piece string) {
 		case c == '#' && (i == 0 || strings.IndexByte(" \t\n;", piece[i-1]) >= 0):
 			q.comment = true
 		case c == '<' && (i == 0 || piece[i-1] != '<'):
-			if m := heredocWord.FindStringSubmatch(piece[i:]); m != nil && strings.HasPrefix(piece[i:], m[0]) {
+			if m := heredocWord().FindStringSubmatch(piece[i:]); m != nil && strings.HasPrefix(piece[i:], m[0]) {
 				q.heredoc, q.literal = m[3], m[1]+m[2] != ""
 				i += len(m[0]) - 1
 				if m[2] != "" && i+1 < len(piece) {
@@ -292,7 +294,7 @@ func (q *quoting) ends(rest string) bool {
 
 // command replaces every ${{ … }} of a shell script by variables.
 func command(script string, in names) (string, error) {
-	return replaceIn(script, embedded, func(found []string) (string, error) {
+	return replaceIn(script, embedded(), func(found []string) (string, error) {
 		e, err := parseExpr(found[1])
 		if err != nil {
 			return "", err
@@ -303,7 +305,7 @@ func command(script string, in names) (string, error) {
 
 // renamed are variables under their names with us.
 func renamed(script string, variables map[string]string) string {
-	return anyVariable.ReplaceAllStringFunc(script, func(s string) string {
+	return anyVariable().ReplaceAllStringFunc(script, func(s string) string {
 		name := strings.Trim(s, "${}")
 		if ours := variables[name]; ours != "" {
 			return strings.Replace(s, name, ours, 1)
@@ -312,10 +314,10 @@ func renamed(script string, variables map[string]string) string {
 	})
 }
 
-var anyVariable = regexp.MustCompile(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*)`)
+var anyVariable = pattern.Late(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*)`)
 
 // bashisms are what sh does not know or does otherwise.
-var bashisms = regexp.MustCompile(`\[\[|<\(|>\(|<<<|&>|\|&|\(\(|\$'|\$\{[A-Za-z_]\w*(?:\[|//?|\^|,|:\d)|\$RANDOM|\{\d+\.\.\d+\}|(?m:^|[;&|(]\s*|\s)(?:source|pushd|popd|shopt|declare|mapfile|readarray|local|function|set -o|set -[a-z]*o|echo -[en]|read -[a-z]|trap .* ERR)\s|(?m:^\s*\w+=\()|\[ [^]]* == `)
+var bashisms = pattern.Late(`\[\[|<\(|>\(|<<<|&>|\|&|\(\(|\$'|\$\{[A-Za-z_]\w*(?:\[|//?|\^|,|:\d)|\$RANDOM|\{\d+\.\.\d+\}|(?m:^|[;&|(]\s*|\s)(?:source|pushd|popd|shopt|declare|mapfile|readarray|local|function|set -o|set -[a-z]*o|echo -[en]|read -[a-z]|trap .* ERR)\s|(?m:^\s*\w+=\()|\[ [^]]* == `)
 
 // pipes are commands joined so that the end of all but the last goes unseen by sh.
-var pipes = regexp.MustCompile(`[^|]\|[^|&]`)
+var pipes = pattern.Late(`[^|]\|[^|&]`)

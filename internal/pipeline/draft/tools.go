@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/buildit-dev/buildit/internal/pattern"
 	"github.com/buildit-dev/buildit/internal/pipeline/kdl"
 )
 
@@ -35,14 +36,14 @@ func artifactName(dir, root string) string {
 	return slug(strings.ReplaceAll(dir, "/", "-"))
 }
 
-var goVersion = regexp.MustCompile(`(?m)^go (\d+\.\d+)`)
+var goVersion = pattern.Late(`(?m)^go (\d+\.\d+)`)
 
 func golang(s *scanner, dir string) *module {
 	text := s.read(dir, "go.mod")
 	if text == "" {
 		return nil
 	}
-	version := cmp.Or(first(goVersion, text), "1")
+	version := cmp.Or(first(goVersion(), text), "1")
 	s.found("go", dir, "go.mod", "a Go module, version %s", version)
 	m := &module{image: "golang:" + version, test: []*kdl.Node{run("go vet ./...")}}
 	if s.has(dir, "go.sum") != "" {
@@ -59,7 +60,7 @@ func golang(s *scanner, dir string) *module {
 	return m
 }
 
-var mainPackage = regexp.MustCompile(`(?m)^package main\b`)
+var mainPackage = pattern.Late(`(?m)^package main\b`)
 
 // programs tells whether a Go module has a main package.
 func (s *scanner) programs(dir string) bool {
@@ -68,7 +69,7 @@ func (s *scanner) programs(dir string) bool {
 			continue
 		}
 		for _, name := range s.files[d] {
-			if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") && mainPackage.MatchString(s.read(d, name)) {
+			if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") && mainPackage().MatchString(s.read(d, name)) {
 				return true
 			}
 		}
@@ -183,7 +184,7 @@ func (m *module) nodeStages(dir string, p manifest, manager string) {
 	m.build = append(m.build, run(script("build")), made)
 }
 
-var digits = regexp.MustCompile(`(\d+(?:\.\d+)*)`)
+var digits = pattern.Late(`(\d+(?:\.\d+)*)`)
 
 func (s *scanner) nodeVersion(dir string, p manifest) string {
 	for _, at := range []string{dir, "."} {
@@ -191,12 +192,12 @@ func (s *scanner) nodeVersion(dir string, p manifest) string {
 		if name, ok := strings.CutPrefix(text, "lts/"); ok && name != "*" {
 			return strings.ToLower(slug(name))
 		}
-		if v := first(digits, text); v != "" {
+		if v := first(digits(), text); v != "" {
 			return v
 		}
 	}
 	if engine := p.Engines["node"]; engine != "" {
-		if v := first(digits, engine); v != "" {
+		if v := first(digits(), engine); v != "" {
 			major, _, _ := strings.Cut(v, ".")
 			return major
 		}
@@ -205,8 +206,8 @@ func (s *scanner) nodeVersion(dir string, p manifest) string {
 }
 
 var (
-	requiresPython = regexp.MustCompile(`(?m)^(?:requires-python|python)\s*=\s*["'][^0-9"']*(\d+\.\d+)`)
-	onlyVersion    = regexp.MustCompile(`^\s*(\d+(?:\.\d+)?)`)
+	requiresPython = pattern.Late(`(?m)^(?:requires-python|python)\s*=\s*["'][^0-9"']*(\d+\.\d+)`)
+	onlyVersion    = pattern.Late(`^\s*(\d+(?:\.\d+)?)`)
 )
 
 func python(s *scanner, dir string) *module {
@@ -215,7 +216,7 @@ func python(s *scanner, dir string) *module {
 	if known == "" || project != "" && !strings.Contains(project, "[project]") && !strings.Contains(project, "[tool.poetry]") && s.has(dir, "requirements.txt", "setup.py") == "" {
 		return nil
 	}
-	version := cmp.Or(first(onlyVersion, s.read(dir, ".python-version")), first(requiresPython, project), "3")
+	version := cmp.Or(first(onlyVersion(), s.read(dir, ".python-version")), first(requiresPython(), project), "3")
 	m := &module{image: "python:" + version, many: strings.Contains(project, "[tool.uv.workspace]")}
 	bin, tool, build := ".venv/bin/python -m ", "pip", ".venv/bin/pip wheel --no-deps -w dist ."
 	switch {
@@ -274,9 +275,9 @@ func (s *scanner) pytest(dir, project string) bool {
 }
 
 var (
-	rustChannel = regexp.MustCompile(`(?m)^(?:\s*channel\s*=\s*")?(\d+\.\d+(?:\.\d+)?)`)
-	rustVersion = regexp.MustCompile(`(?m)^rust-version\s*=\s*"(\d+\.\d+)`)
-	crateName   = regexp.MustCompile(`(?m)^name\s*=\s*"([A-Za-z0-9_-]+)"`)
+	rustChannel = pattern.Late(`(?m)^(?:\s*channel\s*=\s*")?(\d+\.\d+(?:\.\d+)?)`)
+	rustVersion = pattern.Late(`(?m)^rust-version\s*=\s*"(\d+\.\d+)`)
+	crateName   = pattern.Late(`(?m)^name\s*=\s*"([A-Za-z0-9_-]+)"`)
 )
 
 func rust(s *scanner, dir string) *module {
@@ -284,7 +285,7 @@ func rust(s *scanner, dir string) *module {
 	if text == "" {
 		return nil
 	}
-	version := cmp.Or(first(rustChannel, s.read(dir, "rust-toolchain.toml")), first(rustChannel, s.read(dir, "rust-toolchain")), first(rustVersion, text), "1")
+	version := cmp.Or(first(rustChannel(), s.read(dir, "rust-toolchain.toml")), first(rustChannel(), s.read(dir, "rust-toolchain")), first(rustVersion(), text), "1")
 	m := &module{image: "rust:" + version, many: strings.Contains(text, "[workspace]")}
 	locked := ""
 	if s.has(dir, "Cargo.lock") != "" {
@@ -300,7 +301,7 @@ func rust(s *scanner, dir string) *module {
 	var programs []string
 	for _, at := range s.dirs {
 		inside := at == dir || m.many && (dir == "." || strings.HasPrefix(at, dir+"/"))
-		if name := first(crateName, s.read(at, "Cargo.toml")); inside && name != "" && s.has(path.Join(at, "src"), "main.rs") != "" {
+		if name := first(crateName(), s.read(at, "Cargo.toml")); inside && name != "" && s.has(path.Join(at, "src"), "main.rs") != "" {
 			programs = append(programs, path.Join(dir, "target/release", name))
 		}
 	}
@@ -311,8 +312,8 @@ func rust(s *scanner, dir string) *module {
 }
 
 var (
-	mavenVersion  = regexp.MustCompile(`<(?:maven\.compiler\.release|java\.version|maven\.compiler\.source|release)>\s*(\d+)`)
-	gradleVersion = regexp.MustCompile(`(?:JavaLanguageVersion\.of\(|jvmToolchain\(|VERSION_|sourceCompatibility\s*=\s*['"]?)(\d+)`)
+	mavenVersion  = pattern.Late(`<(?:maven\.compiler\.release|java\.version|maven\.compiler\.source|release)>\s*(\d+)`)
+	gradleVersion = pattern.Late(`(?:JavaLanguageVersion\.of\(|jvmToolchain\(|VERSION_|sourceCompatibility\s*=\s*['"]?)(\d+)`)
 )
 
 func java(s *scanner, dir string) *module {
@@ -323,7 +324,7 @@ func java(s *scanner, dir string) *module {
 	if build == "" {
 		return nil
 	}
-	version := cmp.Or(first(onlyVersion, s.read(dir, ".java-version")), first(gradleVersion, s.read(dir, s.has(dir, "build.gradle", "build.gradle.kts"))), "21")
+	version := cmp.Or(first(onlyVersion(), s.read(dir, ".java-version")), first(gradleVersion(), s.read(dir, s.has(dir, "build.gradle", "build.gradle.kts"))), "21")
 	m := &module{image: "gradle:8-jdk" + version, many: s.has(dir, "settings.gradle", "settings.gradle.kts") != ""}
 	command := "gradle"
 	if s.has(dir, "gradlew") != "" {
@@ -337,7 +338,7 @@ func java(s *scanner, dir string) *module {
 }
 
 func (s *scanner) maven(dir, pom string) *module {
-	version := cmp.Or(first(onlyVersion, s.read(dir, ".java-version")), first(mavenVersion, pom), "21")
+	version := cmp.Or(first(onlyVersion(), s.read(dir, ".java-version")), first(mavenVersion(), pom), "21")
 	m := &module{image: "maven:3-eclipse-temurin-" + version, many: strings.Contains(pom, "<modules>")}
 	command := "mvn"
 	if s.has(dir, "mvnw") != "" {
