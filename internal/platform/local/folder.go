@@ -149,4 +149,9 @@ func (f *Folder) sweepTemp() error {
 }
 
 // Close lets the folder go.
-func (f *Folder) Close() error { return f.lock.Close() }
+//
+// The lock is let go by its name and not only by closing the file: a child that is being
+// started at this moment has the file too, until it has become its program.
+func (f *Folder) Close() error {
+	return errors.Join(syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN), f.lock.Close())
+}

@@ -52,8 +52,10 @@ func ignoreAll(dir string) error {
 	return os.WriteFile(path, []byte("*\n"), 0o644)
 }
 
-// close lets go of the lock.
-func (f *folder) close() error { return f.lock.Close() }
+// close lets go of the lock, also where a child that is being started has the file too.
+func (f *folder) close() error {
+	return errors.Join(syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN), f.lock.Close())
+}
 
 func makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o755); !errors.Is(err, os.ErrExist) {
