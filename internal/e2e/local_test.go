@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -292,6 +293,10 @@ stage "b" needs="a" { run "cat $PIPE"; }
 		t.Error("it was not killed")
 	}
 	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A new pipe under the same name: what the killed run has left behind may still read the old one.
+	if err := errors.Join(os.Remove(pipe), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
